@@ -1,0 +1,91 @@
+// Link, IPv4 and IPv6 addresses as values, and the 4-tuple that names a connection.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace usher {
+
+// An Ethernet address, bytes in the order of the wire.
+struct MacAddress {
+  std::array<uint8_t, 6> bytes{};
+
+  static constexpr MacAddress Broadcast() { return {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}; }
+  constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }  // broadcast included
+  constexpr bool is_zero() const { return *this == MacAddress{}; }
+  friend constexpr auto operator<=>(const MacAddress&, const MacAddress&) = default;
+};
+
+enum class Family : uint8_t { kIpv4, kIpv6 };
+
+// An IPv4 address or an IPv6 address. IPv4 is held as ::ffff:a.b.c.d, so that one comparison and one
+// layout serve both; is_v4() tells them apart (a mapped address never occurs on the wire as IPv6:
+// such packets are dropped at the IPv6 input).
+class IpAddress {
+ public:
+  constexpr IpAddress() = default;  // the IPv6 unspecified address ::
+  // `host_order`: 198.18.0.1 is 0xc6120001.
+  static constexpr IpAddress V4(uint32_t host_order) {
+    IpAddress a;
+    a.bytes_[10] = a.bytes_[11] = 0xff;
+    a.bytes_[12] = static_cast<uint8_t>(host_order >> 24);
+    a.bytes_[13] = static_cast<uint8_t>(host_order >> 16);
+    a.bytes_[14] = static_cast<uint8_t>(host_order >> 8);
+    a.bytes_[15] = static_cast<uint8_t>(host_order);
+    return a;
+  }
+  static constexpr IpAddress V6(const std::array<uint8_t, 16>& bytes) {
+    IpAddress a;
+    a.bytes_ = bytes;
+    return a;
+  }
+  // Reads "198.18.0.2" or "2001:2::2"; nullopt for anything else.
+  static std::optional<IpAddress> Parse(std::string_view text);
+
+  constexpr bool is_v4() const {
+    for (int i = 0; i < 10; ++i)
+      if (bytes_[i] != 0) return false;
+    return bytes_[10] == 0xff && bytes_[11] == 0xff;
+  }
+  constexpr Family family() const { return is_v4() ? Family::kIpv4 : Family::kIpv6; }
+  constexpr uint32_t v4() const {  // host order; meaningful only if is_v4()
+    return static_cast<uint32_t>(bytes_[12]) << 24 | static_cast<uint32_t>(bytes_[13]) << 16 |
+           static_cast<uint32_t>(bytes_[14]) << 8 | bytes_[15];
+  }
+  constexpr const std::array<uint8_t, 16>& bytes() const { return bytes_; }
+
+  bool is_unspecified() const;  // 0.0.0.0 or ::
+  bool is_loopback() const;
+  bool is_multicast() const;
+  bool is_link_local() const;  // 169.254/16 or fe80::/10
+  bool is_broadcast() const;   // 255.255.255.255 only; subnet broadcast is the interface's affair
+
+  // True if the first `prefix_length` bits (of 32 or 128) agree; false across families.
+  bool InPrefix(const IpAddress& network, int prefix_length) const;
+
+  std::string ToString() const;  // RFC 5952 form for IPv6
+  friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
+
+ private:
+  alignas(8) std::array<uint8_t, 16> bytes_{};
+};
+
+// The name of a connection, seen from our side. Ports in host order.
+struct FourTuple {
+  IpAddress local;
+  IpAddress remote;
+  uint16_t local_port = 0;
+  uint16_t remote_port = 0;
+  friend constexpr auto operator<=>(const FourTuple&, const FourTuple&) = default;
+};
+
+std::string ToString(const MacAddress& mac);                    // "02:00:00:00:00:01"
+std::optional<MacAddress> ParseMac(std::string_view text);
+std::string ToString(const IpAddress& address, uint16_t port);  // "1.2.3.4:80", "[2001:2::2]:80"
+
+}  // namespace usher
