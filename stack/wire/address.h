@@ -23,9 +23,9 @@ struct MacAddress {
 
 enum class Family : uint8_t { kIpv4, kIpv6 };
 
-// An IPv4 address or an IPv6 address. IPv4 is held as ::ffff:a.b.c.d, so that one comparison and one
-// layout serve both; is_v4() tells them apart (a mapped address never occurs on the wire as IPv6:
-// such packets are dropped at the IPv6 input).
+// An IPv4 address or an IPv6 address. IPv4 is held as ::ffff:a.b.c.d, so that one comparison and
+// one layout serve both; is_v4() tells them apart (a mapped address never occurs on the wire as
+// IPv6: such packets are dropped at the IPv6 input).
 class IpAddress {
  public:
   constexpr IpAddress() = default;  // the IPv6 unspecified address ::
@@ -84,7 +84,7 @@ struct FourTuple {
   friend constexpr auto operator<=>(const FourTuple&, const FourTuple&) = default;
 };
 
-std::string ToString(const MacAddress& mac);                    // "02:00:00:00:00:01"
+std::string ToString(const MacAddress& mac);  // "02:00:00:00:00:01"
 std::optional<MacAddress> ParseMac(std::string_view text);
 std::string ToString(const IpAddress& address, uint16_t port);  // "1.2.3.4:80", "[2001:2::2]:80"
 
