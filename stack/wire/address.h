@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -48,9 +49,12 @@ class IpAddress {
   static std::optional<IpAddress> Parse(std::string_view text);
 
   constexpr bool is_v4() const {
-    for (int i = 0; i < 10; ++i)
-      if (bytes_[i] != 0) return false;
-    return bytes_[10] == 0xff && bytes_[11] == 0xff;
+    constexpr auto kMapped = std::bit_cast<Words>(
+        std::array<uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0});
+    constexpr auto kMask = std::bit_cast<Words>(
+        std::array<uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0});
+    const auto words = std::bit_cast<Words>(bytes_);
+    return words[0] == 0 && (words[1] & kMask[1]) == kMapped[1];
   }
   constexpr Family family() const { return is_v4() ? Family::kIpv4 : Family::kIpv6; }
   constexpr uint32_t v4() const {  // host order; meaningful only if is_v4()
@@ -72,6 +76,8 @@ class IpAddress {
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
  private:
+  using Words = std::array<uint64_t, 2>;  // one test for two words, not for twelve bytes
+
   alignas(8) std::array<uint8_t, 16> bytes_{};
 };
 
@@ -87,5 +93,34 @@ struct FourTuple {
 std::string ToString(const MacAddress& mac);  // "02:00:00:00:00:01"
 std::optional<MacAddress> ParseMac(std::string_view text);
 std::string ToString(const IpAddress& address, uint16_t port);  // "1.2.3.4:80", "[2001:2::2]:80"
+
+// To and from the bytes of the wire. Load and Store touch exactly 4, 16 or 6 bytes at `p`.
+inline IpAddress LoadIpv4(const uint8_t* p) {
+  std::array<uint8_t, 16> bytes{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  std::memcpy(bytes.data() + 12, p, 4);
+  return IpAddress::V6(bytes);
+}
+inline IpAddress LoadIpv6(const uint8_t* p) {
+  std::array<uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), p, 16);
+  return IpAddress::V6(bytes);
+}
+inline void StoreIpv4(uint8_t* p, const IpAddress& address) {
+  std::memcpy(p, address.bytes().data() + 12, 4);
+}
+inline void StoreIpv6(uint8_t* p, const IpAddress& address) {
+  std::memcpy(p, address.bytes().data(), 16);
+}
+inline MacAddress LoadMac(const uint8_t* p) {
+  MacAddress mac;
+  std::memcpy(mac.bytes.data(), p, 6);
+  return mac;
+}
+inline void StoreMac(uint8_t* p, const MacAddress& mac) { std::memcpy(p, mac.bytes.data(), 6); }
+
+// RFC 4291 section 2.7.1: ff02::1:ffXX:XXXX, where neighbour solicitations for `target` go.
+IpAddress SolicitedNodeMulticast(const IpAddress& target);
+// The link address a multicast group is sent to: RFC 1112 section 6.4, RFC 2464 section 7.
+MacAddress MulticastMac(const IpAddress& group);
 
 }  // namespace usher

@@ -1,0 +1,146 @@
+// The Internet checksum (RFC 1071), as partial sums that can be kept, added and finished later.
+//
+// A partial sum is a uint32_t: the one's complement sum of the data taken as 32-bit words in the
+// machine's own byte order (RFC 1071 section 2(B): the order does not matter until the end). Data
+// of odd length counts as if one zero byte followed.
+//
+// Rule for joining: a block that starts at an even offset of the whole is joined with Add; one that
+// starts at an odd offset (because what went before had an odd length) with AddShifted.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/wire/address.h"
+#include "stack/wire/bytes.h"
+
+namespace usher::checksum {
+
+namespace internal {
+
+inline uint64_t AddCarry(uint64_t a, uint64_t b) {
+  const uint64_t sum = a + b;
+  return sum + (sum < b ? 1 : 0);
+}
+
+inline uint32_t Fold64(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  return static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32);
+}
+
+// Four 64-bit lanes: one AVX2 register, or two SSE2 registers, as the target has them.
+using Lanes [[gnu::vector_size(32)]] = uint64_t;
+
+// Sums `n` bytes at `src` into `sum`; copies them to `dst` as well if kCopy. The lanes hold sums of
+// 32-bit halves, so they cannot overflow for any length that a packet has.
+template <bool kCopy>
+inline uint64_t Accumulate(uint8_t* dst, const uint8_t* src, size_t n, uint64_t sum) {
+  if (n >= 64) {
+    Lanes low{}, high{};
+    do {
+      Lanes a, b;
+      std::memcpy(&a, src, 32);
+      std::memcpy(&b, src + 32, 32);
+      if constexpr (kCopy) {
+        std::memcpy(dst, &a, 32);
+        std::memcpy(dst + 32, &b, 32);
+        dst += 64;
+      }
+      low += (a & 0xffffffff) + (b & 0xffffffff);
+      high += (a >> 32) + (b >> 32);
+      src += 64;
+      n -= 64;
+    } while (n >= 64);
+    // `high` has weight 2^32, which is 1 in one's complement arithmetic of 32 bits.
+    const Lanes both = low + high;
+    sum = AddCarry(sum, both[0] + both[1] + both[2] + both[3]);
+  }
+  while (n >= 8) {
+    const auto word = LoadRaw<uint64_t>(src);
+    if constexpr (kCopy) {
+      StoreRaw(dst, word);
+      dst += 8;
+    }
+    sum = AddCarry(sum, word);
+    src += 8;
+    n -= 8;
+  }
+  uint64_t tail = 0;
+  if (n != 0) {
+    std::memcpy(&tail, src, n);
+    if constexpr (kCopy) std::memcpy(dst, src, n);
+  }
+  return AddCarry(sum, tail);
+}
+
+}  // namespace internal
+
+// The one's complement sum of two partial sums.
+constexpr uint32_t Add(uint32_t a, uint32_t b) {
+  const uint64_t sum = static_cast<uint64_t>(a) + b;
+  return static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32);
+}
+
+// Add for a `block` that starts at an odd offset: each of its bytes changes place within its word.
+constexpr uint32_t AddShifted(uint32_t sum, uint32_t block) {
+  return Add(sum, std::rotl(block, 8));
+}
+
+// The partial sum of `data`, joined to `initial` as by Add.
+inline uint32_t Sum(ByteSpan data, uint32_t initial = 0) {
+  return internal::Fold64(internal::Accumulate<false>(nullptr, data.data(), data.size(), initial));
+}
+
+// Copies `n` bytes from `src` to `dst` (which do not overlap) and returns their partial sum joined
+// to `initial` as by Add: one pass over the data.
+inline uint32_t CopyAndSum(uint8_t* dst, const uint8_t* src, size_t n, uint32_t initial = 0) {
+  return internal::Fold64(internal::Accumulate<true>(dst, src, n, initial));
+}
+
+// The 16-bit one's complement sum, still in the machine's byte order. 0 only if all data was zero.
+constexpr uint16_t Fold(uint32_t sum) {
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(sum + (sum >> 16));
+}
+
+// The checksum of data with partial sum `sum`, in host order: write it with Store16.
+constexpr uint16_t Finish(uint32_t sum) { return BigEndian(static_cast<uint16_t>(~Fold(sum))); }
+
+// True if `sum`, taken over data that contains its checksum field, is what an intact packet gives.
+constexpr bool IsIntact(uint32_t sum) { return Fold(sum) == 0xffff; }
+
+// The partial sum of the TCP, UDP or ICMPv6 pseudo-header (RFC 9293 section 3.1, RFC 8200 section
+// 8.1). Both addresses are of one family; `length` is that of the upper-layer header and payload.
+// IPv4 needs no case of its own: the ::ffff of a mapped address is zero in one's complement, and
+// the fields of the two pseudo-headers sum to the same.
+inline uint32_t PseudoHeader(const IpAddress& src, const IpAddress& dst, uint8_t protocol,
+                             uint32_t length) {
+  const uint8_t* s = src.bytes().data();
+  const uint8_t* d = dst.bytes().data();
+  uint64_t sum = BigEndian(length);
+  sum += BigEndian(static_cast<uint32_t>(protocol));  // cannot carry: two 32-bit numbers
+  sum = internal::AddCarry(sum, LoadRaw<uint64_t>(s));
+  sum = internal::AddCarry(sum, LoadRaw<uint64_t>(s + 8));
+  sum = internal::AddCarry(sum, LoadRaw<uint64_t>(d));
+  sum = internal::AddCarry(sum, LoadRaw<uint64_t>(d + 8));
+  return internal::Fold64(sum);
+}
+
+// The checksum field after a 16-bit word it covers changed from `before` to `after` (RFC 1624,
+// equation 3). All in host order; the word lies at an even offset.
+constexpr uint16_t Update(uint16_t checksum, uint16_t before, uint16_t after) {
+  uint32_t sum = static_cast<uint16_t>(~checksum);
+  sum += static_cast<uint16_t>(~before);
+  sum += after;
+  return static_cast<uint16_t>(~Fold(sum));
+}
+
+// Update for a 32-bit field at an even offset.
+constexpr uint16_t Update32(uint16_t checksum, uint32_t before, uint32_t after) {
+  checksum =
+      Update(checksum, static_cast<uint16_t>(before >> 16), static_cast<uint16_t>(after >> 16));
+  return Update(checksum, static_cast<uint16_t>(before), static_cast<uint16_t>(after));
+}
+
+}  // namespace usher::checksum
