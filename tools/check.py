@@ -1,0 +1,494 @@
+#!/usr/bin/env python3
+"""Builds usher in every supported way, checks its style and runs all tests; see tools/README.md.
+
+Started by tools/check. The last line is `N passed, M failed, K skipped`; exit code 0 only if M is 0.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILDS = ROOT / 'build-check'
+LOGS = BUILDS / 'logs'
+JOBS = os.cpu_count() or 1
+# Guards against a hang only: far beyond what any step needs.
+STEP_LIMIT_S = 3600
+LIVE_LIMIT_S = 900
+LOG_TAIL_LINES = 60
+
+
+class Children:
+    """The running child processes, each leading its own session, so that none outlives us."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._running = set()
+        self._stopping = False
+
+    def run(self, command, log=None, timeout_s=STEP_LIMIT_S, env=None, cwd=ROOT):
+        """Runs `command`; returns (exit code, output). Exit code 124: stopped after timeout_s."""
+        with open(log or os.devnull, 'wb') as sink:
+            output = sink if log else subprocess.PIPE
+            with self._lock:
+                if self._stopping:
+                    raise KeyboardInterrupt
+                process = subprocess.Popen(
+                    [str(part) for part in command], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+                self._running.add(process)
+            try:
+                data, _ = process.communicate(timeout=timeout_s)
+                code = process.returncode
+            except subprocess.TimeoutExpired:
+                end_session(process)
+                data, _ = process.communicate()
+                code = 124
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        text = Path(log).read_text(errors='replace') if log else data.decode(errors='replace')
+        return code, process.pid, text
+
+    def stop(self):
+        with self._lock:
+            self._stopping = True
+            running = list(self._running)
+        for process in running:
+            end_session(process)
+
+
+def session_members(leader):
+    """The living processes of the session that `leader` led."""
+    members = []
+    for entry in Path('/proc').iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / 'stat').read_text().rpartition(')')[2].split()
+        except OSError:
+            continue
+        if fields[0] not in 'ZX' and int(fields[3]) == leader:
+            members.append(int(entry.name))
+    return members
+
+
+def end_session(process):
+    """Interrupts a child's session so that it can clean up; after 10 s kills what is left of it."""
+    for sent, patience_s in ((signal.SIGINT, 5), (signal.SIGTERM, 5), (signal.SIGKILL, 2)):
+        for pid in session_members(process.pid):
+            try:
+                os.kill(pid, sent)
+            except ProcessLookupError:
+                pass
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if not session_members(process.pid):
+                return
+            time.sleep(0.1)
+
+
+class Report:
+    """Counts cases and prints progress: a line per phase, the log of what failed."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failures = []
+        self.skips = []
+        self.phases = []
+        self._phase = None
+
+    def phase(self, name):
+        self.end_phase()
+        self._phase = (name, time.monotonic(), self.passed, len(self.failures), len(self.skips))
+        print(f'== {name}', flush=True)
+
+    def end_phase(self):
+        if self._phase is None:
+            return
+        name, start, passed, failed, skipped = self._phase
+        took_s = time.monotonic() - start
+        self._phase = None
+        self.phases.append((name, took_s))
+        print(f'   {self.passed - passed} passed, {len(self.failures) - failed} failed, '
+              f'{len(self.skips) - skipped} skipped in {took_s:.0f} s', flush=True)
+
+    def ok(self, count=1):
+        self.passed += count
+
+    def fail(self, name, log='', count=1):
+        self.failures.extend([name] * count)
+        print(f'   FAIL {name}', flush=True)
+        lines = log.rstrip().splitlines()
+        if len(lines) > LOG_TAIL_LINES:
+            lines = [f'[{len(lines) - LOG_TAIL_LINES} lines above]'] + lines[-LOG_TAIL_LINES:]
+        for line in lines:
+            print(f'   | {line}', flush=True)
+
+    def skip(self, name, reason):
+        self.skips.append((name, reason))
+
+    def finish(self):
+        self.end_phase()
+        if self.skips:
+            print('skipped:')
+            for name, reason in self.skips:
+                print(f'   {name}: {reason}')
+        if self.failures:
+            print('failed:')
+            for name in self.failures:
+                print(f'   {name}')
+        times = ', '.join(f'{name} {took_s:.0f} s' for name, took_s in self.phases)
+        print(f'times: {times}')
+        print(f'{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped',
+              flush=True)
+        return 0 if not self.failures else 1
+
+
+children = Children()
+report = Report()
+
+
+def tracked_files(*suffixes):
+    """Paths (from the root) of the files git tracks, or of all files where there is no git."""
+    code, _, text = children.run(['git', '-c', 'safe.directory=*', 'ls-files', '-z'])
+    if code == 0:
+        names = [name for name in text.split('\0') if name]
+    else:
+        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob('*') if path.is_file()]
+        names = [name for name in names if not name.startswith(('build', '.git/'))]
+    return sorted(name for name in names if name.endswith(suffixes) and (ROOT / name).is_file())
+
+
+class Build:
+    """A meson build directory below build-check/."""
+
+    def __init__(self, name, compiler, options):
+        self.name = name
+        self.path = BUILDS / name
+        ccache = 'ccache ' if shutil.which('ccache') else ''
+        self.environment = dict(os.environ, CXX=ccache + compiler)
+        self.options = options
+        self.built = False
+
+    def make(self):
+        """Configures and compiles; one case."""
+        case = f'build {self.name}'
+        log = LOGS / f'build-{self.name}.log'
+        setup = ['meson', 'setup', self.path, *self.options]
+        existing = (self.path / 'build.ninja').exists()
+        code, _, text = children.run(setup + (['--reconfigure'] if existing else []), log,
+                                     env=self.environment)
+        if code != 0 and self.path.exists():  # half-made, or of other compilers
+            shutil.rmtree(self.path)
+            code, _, text = children.run(setup, log, env=self.environment)
+        if code == 0:
+            code, _, text = children.run(['ninja', '-C', self.path, '-j', JOBS], log,
+                                         env=self.environment)
+            text = '\n'.join(line for line in text.splitlines()
+                             if not re.match(r'\[\d+/\d+\] (Compiling|Linking|Generating)', line))
+        if code != 0:
+            report.fail(case, text)
+            return False
+        report.ok()
+        self.built = True
+        return True
+
+    def test(self, include=None, exclude=(), environment=None):
+        """Runs the registered tests of the suites `include` (None: all) except `exclude`."""
+        if not self.built:
+            report.skip(f'tests of build {self.name}', 'the build failed')
+            return
+        _, _, text = children.run(['meson', 'introspect', '--tests', self.path])
+        listed = json.loads(text)
+        suites = {suite.split(':')[-1] for test in listed for suite in test['suite'] or ['']}
+        for suite in sorted(suites):
+            if suite in exclude or (include is not None and suite not in include):
+                continue
+            members = [test for test in listed
+                       if suite in {name.split(':')[-1] for name in test['suite'] or ['']}]
+            self._test_suite(suite, members, environment or {})
+
+    def _test_suite(self, suite, members, environment):
+        for test in members:
+            gtest_results(self.path, test).unlink(missing_ok=True)
+        base = f'check-{suite or "none"}'
+        json_log = self.path / 'meson-logs' / f'{base}.json'
+        json_log.unlink(missing_ok=True)
+        command = ['meson', 'test', '-C', self.path, '--no-rebuild', '--num-processes', JOBS,
+                   '--logbase', base] + (['--suite', suite] if suite else [])
+        code, _, text = children.run(command, LOGS / f'test-{self.name}-{suite}.log',
+                                     env=dict(os.environ, **environment))
+        results = {}
+        if json_log.exists():
+            for line in json_log.read_text().splitlines():
+                result = json.loads(line)
+                results[result['name'].rpartition(' / ')[2]] = result
+        if not results:
+            report.fail(f'meson test --suite {suite} ({self.name})', f'exit code {code}\n{text}')
+        for test in members:
+            if results and test['name'] not in results:
+                report.fail(f'{self.name}/{suite}/{test["name"]}', 'was not run')
+            elif results:
+                self._count(f'{self.name}/{suite}/{test["name"]}', test, results[test['name']])
+
+    def _count(self, name, test, result):
+        output = result.get('stdout', '') + result.get('stderr', '')
+        if result['result'] == 'SKIP':
+            lines = output.strip().splitlines()
+            report.skip(name, lines[-1] if lines else 'exit code 77, no reason given')
+            return
+        good = result['result'] in ('OK', 'EXPECTEDFAIL')
+        passed, failed, skipped = cases(test, self.path, output)
+        report.ok(passed)
+        for case, reason in skipped:
+            report.skip(f'{name}: {case}', reason)
+        for case, text in failed:
+            report.fail(f'{name}: {case}', text)
+        if good and not failed:
+            if passed == 0 and not skipped:
+                report.ok()
+        elif not failed:  # crashed, leaked, or a program without cases
+            code = result.get('returncode', '?')
+            report.fail(name, f'{output}\n{result["result"]}, exit code {code}')
+
+
+def gtest_results(build_path, test):
+    return Path(test.get('workdir') or build_path) / f'{test["name"]}.xml'
+
+
+def cases(test, build_path, output):
+    """The single cases of a test program: (passed, [(failed, text)], [(skipped, reason)])."""
+    passed, failed, skipped = 0, [], []
+    if test.get('protocol') == 'gtest':
+        try:
+            tree = ElementTree.parse(gtest_results(build_path, test))
+        except (OSError, ElementTree.ParseError):
+            return passed, failed, skipped
+        for case in tree.iter('testcase'):
+            name = f'{case.get("classname")}.{case.get("name")}'
+            faults = [fault.get('message') or '' for fault in case.iter('failure')]
+            if faults:
+                failed.append((name, '\n'.join(faults)))
+            elif case.get('result') == 'skipped' or case.get('status') == 'notrun':
+                skipped.append((name, 'skips itself'))
+            else:
+                passed += 1
+    elif test.get('protocol') == 'tap':
+        lines = output.splitlines()
+        for number, line in enumerate(lines):
+            match = re.match(r'(not )?ok\b(?:\s+\d+)?(?:\s*-)?\s*([^#]*)(?:#\s*(\w+)\s*(.*))?', line)
+            if not match:
+                continue
+            wrong, name, directive, reason = match.groups()
+            if (directive or '').lower() == 'skip':
+                skipped.append((name.strip(), reason))
+            elif wrong:
+                detail = []
+                for after in lines[number + 1:]:
+                    if not after.startswith('#'):
+                        break
+                    detail.append(after)
+                failed.append((name.strip(), '\n'.join(detail)))
+            else:
+                passed += 1
+    return passed, failed, skipped
+
+
+def check_format():
+    report.phase('format')
+    if not shutil.which('clang-format'):
+        report.skip('format', 'clang-format is not installed')
+        return
+    files = tracked_files('.cc', '.h')
+    code, _, text = children.run(['clang-format', '--dry-run', '-Werror', '--style=file', *files])
+    if code == 0:
+        report.ok()
+        return
+    places = sorted(set(re.findall(r'^([^:\s]+):\d+:\d+: error', text, re.MULTILINE)))
+    report.fail('format', '\n'.join(places) + '\n(repair: clang-format -i FILE)' if places else text)
+
+
+def check_lint(build):
+    """clang-tidy over every translation unit of the library and the programs; one case per file."""
+    report.phase('lint')
+    if not shutil.which('clang-tidy') or not build.built:
+        report.skip('lint', 'needs clang-tidy and the Clang build')
+        return
+    cache = BUILDS / 'tidy-cache'
+    cache.mkdir(exist_ok=True)
+    commands = {}
+    for entry in json.loads((build.path / 'compile_commands.json').read_text()):
+        name = os.path.relpath(os.path.join(entry['directory'], entry['file']), ROOT)
+        if name.startswith(('stack/', 'app/', 'tools/')):
+            commands.setdefault(name, entry)
+    _, _, version = children.run(['clang-tidy', '--version'])
+    salt = version + (ROOT / '.clang-tidy').read_text()
+    with ThreadPoolExecutor(JOBS) as pool:
+        work = {name: pool.submit(lint_file, build, entry, name, salt, cache)
+                for name, entry in sorted(commands.items())}
+        for name, future in work.items():
+            text = future.result()
+            if text is None:
+                report.ok()
+            else:
+                report.fail(f'lint {name}', text)
+
+
+def lint_file(build, entry, name, salt, cache):
+    """None if clang-tidy has nothing to say, else what it says. What was clean once is not redone."""
+    command = shlex.split(entry['command'])
+    if 'ccache' in os.path.basename(command[0]):
+        command = command[1:]
+    source = command.index('-c') if '-c' in command else len(command)
+    preprocess = command[:source] + ['-E', '-C', '-P', '-o', '-', entry['file']]
+    preprocess = [part for index, part in enumerate(preprocess)
+                  if not (part.startswith(('-MD', '-MQ', '-MF')) or
+                          (index and preprocess[index - 1] in ('-MQ', '-MF')))]
+    first_output = preprocess.index('-o')
+    if preprocess[first_output + 1] != '-':
+        del preprocess[first_output:first_output + 2]
+    code, _, text = children.run(preprocess, cwd=entry['directory'])
+    key = hashlib.sha256((salt + name + text).encode()).hexdigest()
+    stamp = cache / key
+    if code == 0 and stamp.exists():
+        return None
+    code, _, text = children.run(['clang-tidy', '--quiet', '-p', build.path, ROOT / name])
+    if code == 0:
+        stamp.touch()
+        return None
+    return '\n'.join(line for line in text.splitlines()
+                     if not re.match(r'\d+ warnings? (generated|treated)', line))
+
+
+def live_tests(build):
+    report.phase('live tests')
+    folder = ROOT / 'tests' / 'live'
+    tests = sorted([*folder.glob('*_test.sh'), *folder.glob('*_test.py')])
+    for test in tests:
+        name = f'live/{test.name}'
+        if not os.access(test, os.X_OK):
+            report.fail(name, 'is not executable')
+        elif os.geteuid() != 0:
+            report.skip(name, 'needs root')
+        elif not build.built:
+            report.skip(name, 'the release build failed')
+        else:
+            live_test(name, test, build)
+
+
+def live_test(name, test, build):
+    start = time.monotonic()
+    code, session, text = children.run(
+        [test], LOGS / f'live-{test.stem}.log', LIVE_LIMIT_S,
+        env=dict(os.environ, USHER_BUILD=str(build.path)))
+    lines = text.strip().splitlines()
+    left = session_members(session)
+    if left:
+        time.sleep(1)  # children of a parent that just died
+        left = session_members(session)
+    commands = []
+    for pid in left:
+        try:
+            commands.append(Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode())
+            os.kill(pid, signal.SIGKILL)
+        except (OSError, UnicodeDecodeError):
+            pass
+    if code == 77:
+        report.skip(name, lines[-1] if lines else 'exit code 77, no reason given')
+    elif code != 0:
+        what = f'still running after {LIVE_LIMIT_S} s' if code == 124 else f'exit code {code}'
+        report.fail(name, f'{text.rstrip()}\n{what}')
+    elif commands:
+        report.fail(name, 'left processes behind:\n' + '\n'.join(commands))
+    else:
+        report.ok()
+        print(f'   {test.name} {time.monotonic() - start:.0f} s', flush=True)
+
+
+SANITIZERS = {
+    'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:'
+                    'check_initialization_order=1:abort_on_error=0',
+    'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
+}
+
+
+def check(quick):
+    for tool in ('meson', 'ninja', 'g++'):
+        if not shutil.which(tool):
+            report.fail('build', f'{tool} is not installed (run: sudo tools/deps)')
+            return
+    dpdk = []
+    if children.run(['pkg-config', '--exists', 'libdpdk'])[0] != 0:
+        dpdk = ['-Ddpdk=disabled']
+        report.skip('programs', 'DPDK is not installed (run: sudo tools/deps)')
+
+    check_format()
+    report.phase('build: GCC, release')
+    release = Build('gcc', 'g++', ['-Dbuildtype=release', '-Dwerror=true', *dpdk])
+    release.make()
+    if quick:
+        report.phase('unit tests, layering')
+        release.test(include=('unit', 'lint'))
+        return
+
+    clang = Build('clang', 'clang++', ['-Dbuildtype=release', '-Dwerror=true', *dpdk])
+    sanitized = Build('asan', 'clang++', [
+        '-Dbuildtype=debugoptimized', '-Ddpdk=disabled', '-Db_sanitize=address,undefined',
+        '-Db_lundef=false', '-Db_lto=false',
+        '-Dcpp_args=-fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS'])
+    if shutil.which('clang++'):
+        report.phase('build: Clang, release')
+        clang.make()
+        report.phase('build: Clang, address and undefined-behaviour sanitizers')
+        sanitized.make()
+    else:
+        report.skip('Clang build, sanitizers', 'clang is not installed (run: sudo tools/deps)')
+    check_lint(clang)
+    report.phase('tests: sanitizers')
+    sanitized.test(exclude=('lint',), environment=SANITIZERS)
+    report.phase('tests: release')
+    release.test()
+    live_tests(release)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog='tools/check',
+        description='Builds usher with GCC and Clang, checks formatting, layering and lint, and runs '
+                    'all tests. As root it first installs what is missing and runs the live tests.')
+    parser.add_argument('--quick', action='store_true',
+                        help='only formatting, layering, the GCC build and its unit tests')
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    LOGS.mkdir(parents=True, exist_ok=True)
+
+    def interrupted(number, _):
+        raise KeyboardInterrupt(number)
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGHUP, interrupted)
+    try:
+        check(arguments.quick)
+    except KeyboardInterrupt:
+        print('interrupted', flush=True)
+        children.stop()
+        report.fail('interrupted')
+        report.finish()
+        return 130
+    return report.finish()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
