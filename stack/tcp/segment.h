@@ -1,0 +1,37 @@
+// A received TCP segment with its facts read, in the terms of RFC 9293 section 3.3.1 (SEG.*).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "stack/base/counters.h"
+#include "stack/base/seq.h"
+#include "stack/ip/egress.h"
+#include "stack/wire/tcp.h"
+
+namespace usher {
+
+struct Segment {
+  L4Packet* packet = nullptr;  // whose buffer it lies in; taken over by whoever holds the payload
+  FourTuple tuple;             // local is the destination
+  Seq seq;
+  Seq ack;
+  uint16_t flags = 0;          // TcpFlags
+  uint16_t window = 0;         // as on the wire, unscaled
+  const uint8_t* payload = nullptr;
+  uint32_t payload_length = 0;
+  TcpOptions options;
+
+  bool Has(uint16_t flag) const { return (flags & flag) != 0; }
+  // SEG.LEN: payload, and one each for SYN and FIN.
+  uint32_t Length() const {
+    return payload_length + ((flags & kTcpSyn) != 0) + ((flags & kTcpFin) != 0);
+  }
+  Seq EndSeq() const { return seq + Length(); }
+
+  // Reads `packet`; verifies the checksum unless the port did. False: malformed, counted
+  // (TcpInErrs, TcpInCsumErrors); nothing may be answered.
+  static bool Parse(L4Packet& packet, Counters& counters, Segment* out);
+};
+
+}  // namespace usher
