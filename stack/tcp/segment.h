@@ -25,7 +25,7 @@ struct Segment {
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }
   // SEG.LEN: payload, and one each for SYN and FIN.
   uint32_t Length() const {
-    return payload_length + ((flags & kTcpSyn) != 0) + ((flags & kTcpFin) != 0);
+    return payload_length + ((flags & TcpFlags::kSyn) != 0) + ((flags & TcpFlags::kFin) != 0);
   }
   Seq EndSeq() const { return seq + Length(); }
 

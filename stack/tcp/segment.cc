@@ -1,0 +1,29 @@
+#include "stack/tcp/segment.h"
+
+namespace usher {
+
+bool Segment::Parse(L4Packet& packet, Counters& counters, Segment* out) {
+  counters.Add(Counter::kTcpInSegs);
+  const auto view = TcpView::Parse({packet.l4, packet.l4_length});
+  if (!view) {
+    counters.Add(Counter::kTcpInErrs);
+    return false;
+  }
+  if (!packet.checksum_good && !view->VerifyChecksum(packet.source, packet.destination)) {
+    counters.Add(Counter::kTcpInCsumErrors);
+    counters.Add(Counter::kTcpInErrs);
+    return false;
+  }
+  out->packet = &packet;
+  out->tuple = {packet.destination, packet.source, view->dst_port(), view->src_port()};
+  out->seq = view->seq();
+  out->ack = view->ack();
+  out->flags = view->flags();
+  out->window = view->window();
+  out->payload = view->payload().data();
+  out->payload_length = static_cast<uint32_t>(view->payload().size());
+  out->options = view->options();
+  return true;
+}
+
+}  // namespace usher
