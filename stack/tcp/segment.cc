@@ -3,15 +3,15 @@
 namespace usher {
 
 bool Segment::Parse(L4Packet& packet, Counters& counters, Segment* out) {
-  counters.Add(Counter::kTcpInSegs);
+  counters.Add(Counter::TcpInSegs);
   const auto view = TcpView::Parse({packet.l4, packet.l4_length});
   if (!view) {
-    counters.Add(Counter::kTcpInErrs);
+    counters.Add(Counter::TcpInErrs);
     return false;
   }
   if (!packet.checksum_good && !view->VerifyChecksum(packet.source, packet.destination)) {
-    counters.Add(Counter::kTcpInCsumErrors);
-    counters.Add(Counter::kTcpInErrs);
+    counters.Add(Counter::TcpInCsumErrors);
+    counters.Add(Counter::TcpInErrs);
     return false;
   }
   out->packet = &packet;
