@@ -23,17 +23,20 @@ inline constexpr uint32_t kBufferHeaderSize = 64;
 inline constexpr uint32_t kBufferHeadroom = 128;
 inline constexpr uint32_t kBufferRoom = kBufferHeadroom + 2048;
 
-// Bookkeeping of a held packet (see Slice and tcp/receive_buffer.h). Undefined until held.
+// Bookkeeping of a held packet (see Slice, tcp/receive_buffer.h and tcp/reassembly.h). Undefined
+// until held; the fields after `refs` belong to the one queue that holds it.
 struct alignas(64) BufferHeader {
-  PacketPool* pool;        // where the buffer goes when refs reaches 0
-  const uint8_t* payload;  // the bytes that are still wanted
-  uint32_t payload_length;
-  uint32_t refs;       // holders; the shard's thread only
-  BufferHeader* next;  // list or tree links of the one queue that holds it
-  BufferHeader* left;
+  PacketPool* pool;         // where the buffer goes when refs reaches 0
+  const uint8_t* payload;   // the bytes that are still wanted
+  uint16_t payload_length;  // at most kBufferRoom
+  uint16_t priority;        // of a tree node
+  uint32_t refs;            // holders; the shard's thread only
+  BufferHeader* next;       // in a chain
+  BufferHeader* left;       // of a tree node
   BufferHeader* right;
-  uint32_t seq;       // sequence number of payload[0]
-  uint32_t priority;  // of the reassembly tree
+  BufferHeader* last;  // of a tree node: the end of the chain that it begins
+  uint32_t seq;        // sequence number of payload[0]
+  uint32_t chain_end;  // of a tree node: the sequence number after its chain
 };
 static_assert(sizeof(BufferHeader) == kBufferHeaderSize);
 

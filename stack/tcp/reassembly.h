@@ -1,0 +1,109 @@
+// The out-of-order queue: segments beyond RCV.NXT, kept in their packet buffers.
+//
+// Contiguous segments form one range: the buffers are chained, and the first of them is the node of
+// a treap ordered by sequence number. A transfer with a few holes is thus a tree of a few nodes,
+// and a peer that sends one-byte segments at random (SegmentSmack, CVE-2018-5390) costs O(log n)
+// per segment whatever it does: the treap's shape comes from keyed random priorities, which nobody
+// outside can steer. Memory is counted as whole buffers, and the bound is the caller's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "stack/base/seq.h"
+#include "stack/packet/pool.h"
+#include "stack/wire/tcp_options.h"
+
+namespace usher {
+
+class Reassembly {
+ public:
+  // SACK blocks remembered, most recent first: as many as fit into a header without timestamps.
+  static constexpr uint32_t kMaxSackBlocks = 4;
+
+  enum class Outcome : uint8_t {
+    kQueued,     // some or all of it is new and kept
+    kDuplicate,  // every byte was here already
+    kRefused,    // no memory for it, and nothing further out to give up in its place
+  };
+  struct InsertResult {
+    Outcome outcome = Outcome::kQueued;
+    bool coalesced = false;  // copied into a neighbour's buffer (TCPRcvCoalesce)
+    bool pruned = false;     // buffers at the far end were given up for it (OfoPruned)
+    SackBlock duplicate;     // RFC 2883: the first run of bytes that were here already, or empty
+  };
+  // Buffers in order, linked by `next`; the caller's, one reference each.
+  struct Chain {
+    BufferHeader* first = nullptr;
+    BufferHeader* last = nullptr;
+    uint32_t bytes = 0;
+    uint32_t buffers = 0;
+    SackBlock duplicate;  // bytes that had arrived in order as well, or empty (RFC 2883)
+  };
+
+  // `seed`: secret, different for each connection.
+  explicit Reassembly(uint32_t seed) : random_state_(seed | 1) {}
+  ~Reassembly() { Clear(); }
+  Reassembly(const Reassembly&) = delete;
+  Reassembly& operator=(const Reassembly&) = delete;
+
+  // Takes over `buffer` (refs 1), whose payload, not empty, begins at `seq` inside the window and
+  // beyond RCV.NXT. Where it overlaps what is here, existing bytes win, except that ranges it
+  // covers whole give way to it. memory_charged() stays within `max_memory` bytes: if need be
+  // buffers at the far end are given up, an eighth of the bound at a time, unless this one is the
+  // farthest.
+  InsertResult Insert(BufferHeader* buffer, Seq seq, uint32_t max_memory);
+
+  // Hands over the range that begins at or before rcv_nxt, without the bytes before it; an empty
+  // chain if there is none. Ranges wholly before rcv_nxt are dropped.
+  Chain TakeInOrder(Seq rcv_nxt);
+
+  // Gives up buffers from the far end until `bytes` of memory are free or all are gone; returns how
+  // much. SACK blocks follow: the receiver reneges (RFC 2018 section 8).
+  uint32_t Prune(uint32_t bytes);
+
+  void Clear();
+
+  // Writes the blocks to report, the one that holds the latest segment first (RFC 2018 section 4);
+  // returns how many.
+  uint32_t SackBlocks(std::span<SackBlock> out) const;
+
+  bool empty() const { return root_ == nullptr; }
+  uint32_t buffers() const { return buffers_; }
+  uint32_t memory_charged() const { return buffers_ * kBufferRoom; }
+  // Payload bytes held.
+  uint32_t bytes() const { return bytes_; }
+  // End of the farthest range; only if not empty().
+  Seq end() const;
+  // Tree nodes and chain links looked at so far: what the cost bound is stated and tested in.
+  uint32_t visits() const { return visits_; }
+
+ private:
+  BufferHeader* Floor(Seq seq) const;
+  BufferHeader* Above(Seq seq) const;
+  BufferHeader** LinkTo(BufferHeader* node);
+  void InsertNode(BufferHeader* node);
+  void RemoveNode(BufferHeader* node);
+  void ReplaceNode(BufferHeader* node, BufferHeader* by);
+  uint16_t NextPriority();
+
+  void FreeBuffer(BufferHeader* buffer);
+  uint32_t FreeChain(BufferHeader* first);
+  bool MakeRoom(Seq seq, uint32_t max_memory, InsertResult* result);
+  BufferHeader* AppendTo(BufferHeader* range, BufferHeader* buffer, InsertResult* result);
+  BufferHeader* AbsorbFollowing(BufferHeader* range, InsertResult* result);
+  void NoteSack(Seq begin, Seq end);
+  void ForgetSacksBefore(Seq seq);
+  void ForgetSacksFrom(Seq seq);
+
+  BufferHeader* root_ = nullptr;
+  uint32_t buffers_ = 0;
+  uint32_t bytes_ = 0;
+  uint32_t random_state_;
+  mutable uint32_t visits_ = 0;
+  uint32_t sack_count_ = 0;
+  std::array<SackBlock, kMaxSackBlocks> sacks_;  // most recent first
+};
+
+}  // namespace usher
