@@ -33,6 +33,14 @@ class Seq {
   uint32_t value_ = 0;
 };
 
+// The sequence numbers from `begin` up to, not including, `end`. What a peer sent may be empty or
+// inverted (`end` not after `begin`); whoever takes one in checks it.
+struct SeqRange {
+  Seq begin;
+  Seq end;
+  friend constexpr bool operator==(const SeqRange&, const SeqRange&) = default;
+};
+
 constexpr Seq Max(Seq a, Seq b) { return a < b ? b : a; }
 constexpr Seq Min(Seq a, Seq b) { return a < b ? a : b; }
 

@@ -1,0 +1,91 @@
+// Everything that decides what may be sent when: loss detection, PRR and congestion control, put
+// together for the connection. LossRecovery finds, CongestionController sizes, this carries the
+// signals from one to the other and nothing else.
+//
+// How the connection uses it:
+//   sending:   BeforeSending(); for each segment: SendBudget() >= its length (a bare FIN, a probe
+//              and a zero window probe are exempt; never cut a segment to fit the budget),
+//              OnSent(), emit; AfterSending().
+//   an ACK:    OnAck() before snd_una moves; then, if outcome.retransmit and not send_new_first,
+//              the retransmissions; then new data.
+//   resending: while SendBudget() > 0: NextRetransmission(), emit, OnRetransmitted().
+//   the timer: after every entry point run the one timer that timer()/timer_deadline() say; when it
+//              fires OnTimer(), then do its action.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "stack/tcp/congestion/controller.h"
+#include "stack/tcp/recovery/loss_recovery.h"
+#include "stack/tcp/recovery/prr.h"
+
+namespace usher {
+
+// What held sending back at the end of a pass.
+enum class SendLimit : uint8_t {
+  kApplication,  // nothing more to send
+  kWindow,       // the peer's window, Nagle, or a full transmit queue
+  kCongestion,   // cwnd
+};
+
+// Per connection; not thread-safe; needs Configure before use and Clear before its end.
+class SendControl {
+ public:
+  SendControl() = default;
+
+  // Before the first OnSent. initial_window_bytes: RFC 6928, 10 * mss.
+  void Configure(const RecoverySettings& settings, CongestionAlgorithm algorithm, uint32_t mss,
+                 uint32_t initial_window_bytes, bool sack_permitted);
+  // What a SYN-ACK told an active open.
+  void Reconfigure(const RecoverySettings& settings, uint32_t mss, uint32_t initial_window_bytes,
+                   bool sack_permitted);
+  void set_mss(uint32_t mss);
+
+  // First in a pass that has new data: restarts from the initial window after an idle time
+  // (RFC 5681 4.1; `slow_start_after_idle` is the sysctl).
+  void BeforeSending(const RecoveryContext& context, bool slow_start_after_idle);
+  bool OnSent(const RecoveryContext& context, Seq seq, uint32_t length, uint8_t flags);
+  // Last in a pass. `sent_new`: OnSent was called in it.
+  void AfterSending(const RecoveryContext& context, SendLimit limit, bool sent_new);
+  // Bytes that cwnd (or PRR) lets out now, new data and retransmissions alike.
+  uint32_t SendBudget(const RecoveryContext& context) const;
+
+  AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
+  TimerOutcome OnTimer(const RecoveryContext& context);
+
+  std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
+                                                   uint32_t max_length) {
+    return recovery_.NextRetransmission(context, max_length);
+  }
+  uint32_t OnRetransmitted(const RecoveryContext& context, SegmentIndex index);
+  std::optional<Retransmission> ProbeSegment(const RecoveryContext& context) {
+    return recovery_.ProbeSegment(context);
+  }
+  uint32_t OnProbeSent(const RecoveryContext& context, bool new_data) {
+    return recovery_.OnProbeSent(context, new_data);
+  }
+  void OnProbeFailed(const RecoveryContext& context) { recovery_.OnProbeFailed(context); }
+  void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt) {
+    recovery_.OnHandshakeRtt(context, rtt, snd_una, snd_nxt);
+  }
+  void RetryTimerSoon(const RecoveryContext& context) { recovery_.RetryTimerSoon(context); }
+  void Clear(const RecoveryContext& context) { recovery_.Clear(context); }
+
+  SendTimer timer() const { return recovery_.timer(); }
+  Instant timer_deadline() const { return recovery_.timer_deadline(); }
+  const LossRecovery& recovery() const { return recovery_; }
+  const CongestionController& congestion() const { return congestion_; }
+  uint64_t pacing_rate() const { return congestion_.pacing_rate(recovery_.rtt().srtt()); }
+
+ private:
+  void Apply(const RecoveryContext& context, std::span<const CongestionSignal> signals);
+
+  LossRecovery recovery_;
+  CongestionController congestion_;
+  Prr prr_;
+  uint32_t initial_window_ = 0;
+  uint32_t last_sent_ms_ = 0;
+};
+
+}  // namespace usher
