@@ -104,6 +104,8 @@ CASES = [
          {'stack/tcp/a.cc': '#include "stack/tcp/gone.h"\n'}, ['stack/tcp/a.cc:1']),
     case(lint.headers_guarded, 'a header without guard',
          {'stack/tcp/a.h': 'int x;\n'}, ['stack/tcp/a.h:1']),
+    case(lint.headers_guarded, 'a list that is included several times',
+         {'stack/tcp/state_list.h': 'X(kClosed)\n'}, []),
     case(lint.files_short, 'a file of 801 lines',
          {'stack/tcp/a.cc': 'int x;\n' * 801}, ['stack/tcp/a.cc:800']),
     case(lint.files_short, 'a script of 801 lines',
