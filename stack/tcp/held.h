@@ -20,11 +20,11 @@ inline constexpr uint32_t kCoalesceMax = 512;
 // the packet still is the sender's.
 BufferHeader* HoldPayload(const Packet& packet, std::span<const uint8_t> payload, PacketPool& pool);
 
-// Moves the payload of `buffer`, which follows that of `tail`, into the room behind it, and frees
-// `buffer`. False if it does not fit, is not small, or either is shared.
-bool CoalesceBack(BufferHeader* tail, BufferHeader* buffer);
+// Copies a small `payload` into the free room behind that of `tail`. False, and nothing done, if it
+// is not small, does not fit, or `tail` is shared with somebody.
+bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload);
 
-// The same for a `buffer` whose payload comes just before that of `head`.
-bool CoalesceFront(BufferHeader* head, BufferHeader* buffer);
+// The same into the room in front of the payload of `head`; head->seq follows.
+bool CopyBefore(BufferHeader* head, std::span<const uint8_t> payload);
 
 }  // namespace usher

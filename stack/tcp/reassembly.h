@@ -50,17 +50,22 @@ class Reassembly {
 
   // Takes over `buffer` (refs 1), whose payload, not empty, begins at `seq` inside the window and
   // beyond RCV.NXT. Where it overlaps what is here, existing bytes win, except that ranges it
-  // covers whole give way to it. memory_charged() stays within `max_memory` bytes: if need be
-  // buffers at the far end are given up, an eighth of the bound at a time, unless this one is the
-  // farthest.
+  // covers whole give way to it. memory_charged() does not grow beyond `max_memory` bytes: if need
+  // be buffers at the far end are given up for it, an eighth at a time, but none before it.
   InsertResult Insert(BufferHeader* buffer, Seq seq, uint32_t max_memory);
+
+  // The same for `payload` that lies in `packet`, whose buffer is of `pool` and taken over; a
+  // packet without a handle is copied into buffers of `pool` (kRefused if there are not enough).
+  InsertResult Insert(const Packet& packet, std::span<const uint8_t> payload, PacketPool& pool,
+                      Seq seq, uint32_t max_memory);
 
   // Hands over the range that begins at or before rcv_nxt, without the bytes before it; an empty
   // chain if there is none. Ranges wholly before rcv_nxt are dropped.
   Chain TakeInOrder(Seq rcv_nxt);
 
-  // Gives up buffers from the far end until `bytes` of memory are free or all are gone; returns how
-  // much. SACK blocks follow: the receiver reneges (RFC 2018 section 8).
+  // Gives up buffers from the far end until at least `bytes` of memory, and an eighth of what is
+  // held, are free; returns how much. SACK blocks follow: the receiver reneges (RFC 2018 section
+  // 8).
   uint32_t Prune(uint32_t bytes);
 
   void Clear();
@@ -80,19 +85,22 @@ class Reassembly {
   uint32_t visits() const { return visits_; }
 
  private:
+  // The range that begins at or last before `seq`; the first that begins after it. Or null.
   BufferHeader* Floor(Seq seq) const;
   BufferHeader* Above(Seq seq) const;
-  BufferHeader** LinkTo(BufferHeader* node);
+  BufferHeader* First() const;
+  BufferHeader* Last() const;
   void InsertNode(BufferHeader* node);
   void RemoveNode(BufferHeader* node);
-  void ReplaceNode(BufferHeader* node, BufferHeader* by);
-  uint16_t NextPriority();
 
-  void FreeBuffer(BufferHeader* buffer);
-  uint32_t FreeChain(BufferHeader* first);
-  bool MakeRoom(Seq seq, uint32_t max_memory, InsertResult* result);
-  BufferHeader* AppendTo(BufferHeader* range, BufferHeader* buffer, InsertResult* result);
-  BufferHeader* AbsorbFollowing(BufferHeader* range, InsertResult* result);
+  BufferHeader* Place(BufferHeader* buffer, BufferHeader* before, uint32_t max_memory,
+                      InsertResult* result);
+  void AbsorbFollowing(BufferHeader* range, InsertResult* result);
+  uint32_t PruneAfter(Seq seq, uint32_t bytes);
+  void TruncateChain(BufferHeader* range, uint32_t keep);
+  uint32_t ChainLength(const BufferHeader* range) const;
+  void FreeChain(BufferHeader* first);
+
   void NoteSack(Seq begin, Seq end);
   void ForgetSacksBefore(Seq seq);
   void ForgetSacksFrom(Seq seq);

@@ -50,7 +50,10 @@ class ReceiveBuffer {
 
  private:
   void LinkChain(BufferHeader* first, BufferHeader* last, uint32_t buffers, uint32_t bytes);
-  void Pop();
+  // Takes the first buffer off the list; its reference is the caller's.
+  BufferHeader* Unlink();
+  // Drops the first n bytes, 0 < n <= those of the first buffer.
+  void Consume(uint32_t n);
 
   BufferHeader* first_ = nullptr;
   BufferHeader* last_ = nullptr;

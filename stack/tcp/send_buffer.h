@@ -85,13 +85,14 @@ class SendBlockPool {
   SendPiece* TakeBlock();
   // A piece for the caller's memory; null when the pool is exhausted.
   SendPiece* TakeExternal();
-  // Gives a piece back: at once, or by way of its release callback.
-  void Give(SendPiece* piece);
+  // Gives a piece back: at once, or by way of its release callback. True if it was a block.
+  bool Give(SendPiece* piece);
+  uint8_t* MemoryOf(const SendPiece* block);
   void FreeExternal(SendPiece* piece);
 
   uint32_t block_count_;
-  uint32_t external_count_;
   uint32_t available_blocks_;
+  uint32_t external_count_;
   uint32_t available_externals_;
   uint32_t touched_blocks_ = 0;  // those below were used before
   uint32_t touched_externals_ = 0;
@@ -117,8 +118,8 @@ class SendBuffer {
 
   // Puts the caller's memory at the end of the buffer without copying. It must not change until
   // `release(context)` is called, exactly once, by ReleaseQueue::Run after all its bytes were
-  // acknowledged or the buffer was cleared. False, and nothing taken, if the pool is exhausted or
-  // size() would pass kMaxSize.
+  // acknowledged or the buffer was cleared; a null `release` is not called. False, and nothing
+  // taken, if the pool is exhausted or size() would pass kMaxSize.
   bool AppendExternal(SendBlockPool& pool, std::span<const uint8_t> bytes, ReleaseFn release,
                       void* context);
 
@@ -146,19 +147,15 @@ class SendBuffer {
   static constexpr uint32_t kMaxSize = 1u << 30;
 
  private:
-  // Remembers a piece and the offset of its first byte, so that the next look-up need not start at
-  // the head. Null: the head.
-  struct Cursor {
-    SendPiece* piece = nullptr;
-    uint32_t offset = 0;
-  };
-  // Finds the piece that holds `offset` < size().
-  const Cursor& Find(uint32_t offset) const;
+  // The piece that holds `offset` < size(), and the offset of its first byte.
+  SendPiece* Find(uint32_t offset, uint32_t* start) const;
   void Link(SendPiece* piece);
 
   SendPiece* head_ = nullptr;
   SendPiece* tail_ = nullptr;
-  // Two places are used at once: new data at the front, retransmissions behind.
+  // Two places are remembered, so that a look-up need not start at the head: where new data is
+  // being sent, and a retransmission behind it. The offset is that of the piece's first byte; null
+  // means the head, with offset 0.
   mutable SendPiece* cursor_piece_[2] = {};
   mutable uint32_t cursor_offset_[2] = {};
   uint32_t size_ = 0;

@@ -1,0 +1,225 @@
+#include "stack/base/sysctl.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+
+namespace usher {
+
+namespace {
+
+using Field = std::variant<int32_t Sysctls::*, uint32_t Sysctls::*,
+                           std::array<int32_t, 2> Sysctls::*, std::array<int32_t, 3> Sysctls::*,
+                           std::array<uint64_t, 3> Sysctls::*, std::string Sysctls::*>;
+
+// One setting. The range is that of each of its numbers, both ends included.
+struct Entry {
+  const char* name;
+  Field field;
+  int64_t min;
+  int64_t max;
+};
+
+constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
+constexpr int64_t kByteMax = 255;  // Linux stores these in a byte, without a closer check
+constexpr int64_t kMaxSeconds = kIntMax / 1000;  // Linux counts these in ticks, up to 1000 a second
+
+constexpr const char* kCongestionControls[] = {"bbr", "cubic", "reno"};
+
+// Sorted by name. DEVIATION(Linux): where Linux lets an int that counts or measures something
+// become negative, unchecked, 0 is the least here.
+using S = Sysctls;
+constexpr Entry kEntries[] = {
+    {"net.core.somaxconn", &S::somaxconn, 0, kIntMax},
+    {"net.ipv4.icmp_echo_ignore_all", &S::icmp_echo_ignore_all, 0, 1},
+    {"net.ipv4.icmp_echo_ignore_broadcasts", &S::icmp_echo_ignore_broadcasts, 0, 1},
+    {"net.ipv4.icmp_msgs_burst", &S::icmp_msgs_burst, 0, kIntMax},
+    {"net.ipv4.icmp_msgs_per_sec", &S::icmp_msgs_per_sec, 0, kIntMax},
+    {"net.ipv4.icmp_ratelimit", &S::icmp_ratelimit, 0, kIntMax},
+    {"net.ipv4.ip_default_ttl", &S::ip_default_ttl, 1, 255},
+    {"net.ipv4.ip_local_port_range", &S::ip_local_port_range, 1, 65'535},
+    {"net.ipv4.ipfrag_time", &S::ipfrag_time, 0, kMaxSeconds},
+    {"net.ipv4.tcp_abort_on_overflow", &S::tcp_abort_on_overflow, 0, kByteMax},
+    {"net.ipv4.tcp_adv_win_scale", &S::tcp_adv_win_scale, -31, 31},
+    {"net.ipv4.tcp_app_win", &S::tcp_app_win, 0, 31},
+    {"net.ipv4.tcp_autocorking", &S::tcp_autocorking, 0, 1},
+    {"net.ipv4.tcp_base_mss", &S::tcp_base_mss, 0, kIntMax},
+    {"net.ipv4.tcp_challenge_ack_limit", &S::tcp_challenge_ack_limit, 0, kIntMax},
+    {"net.ipv4.tcp_congestion_control", &S::tcp_congestion_control, 0, 0},
+    {"net.ipv4.tcp_dsack", &S::tcp_dsack, 0, kByteMax},
+    {"net.ipv4.tcp_early_retrans", &S::tcp_early_retrans, 0, 4},
+    {"net.ipv4.tcp_ecn", &S::tcp_ecn, 0, 2},
+    {"net.ipv4.tcp_ecn_fallback", &S::tcp_ecn_fallback, 0, 1},
+    {"net.ipv4.tcp_fastopen", &S::tcp_fastopen, 0, kIntMax},
+    {"net.ipv4.tcp_fin_timeout", &S::tcp_fin_timeout, 0, kMaxSeconds},
+    {"net.ipv4.tcp_frto", &S::tcp_frto, 0, kByteMax},
+    {"net.ipv4.tcp_invalid_ratelimit", &S::tcp_invalid_ratelimit, 0, kIntMax},
+    {"net.ipv4.tcp_keepalive_intvl", &S::tcp_keepalive_intvl, 0, kMaxSeconds},
+    {"net.ipv4.tcp_keepalive_probes", &S::tcp_keepalive_probes, 0, kByteMax},
+    {"net.ipv4.tcp_keepalive_time", &S::tcp_keepalive_time, 0, kMaxSeconds},
+    {"net.ipv4.tcp_max_orphans", &S::tcp_max_orphans, 0, kIntMax},
+    {"net.ipv4.tcp_max_reordering", &S::tcp_max_reordering, 0, kIntMax},
+    {"net.ipv4.tcp_max_syn_backlog", &S::tcp_max_syn_backlog, 0, kIntMax},
+    {"net.ipv4.tcp_max_tw_buckets", &S::tcp_max_tw_buckets, 0, kIntMax},
+    {"net.ipv4.tcp_mem", &S::tcp_mem, 0, std::numeric_limits<int64_t>::max()},
+    {"net.ipv4.tcp_migrate_req", &S::tcp_migrate_req, 0, 1},
+    {"net.ipv4.tcp_min_snd_mss", &S::tcp_min_snd_mss, 48, 65'535},
+    {"net.ipv4.tcp_moderate_rcvbuf", &S::tcp_moderate_rcvbuf, 0, kByteMax},
+    {"net.ipv4.tcp_mtu_probing", &S::tcp_mtu_probing, 0, kByteMax},
+    {"net.ipv4.tcp_notsent_lowat", &S::tcp_notsent_lowat, 0, std::numeric_limits<uint32_t>::max()},
+    {"net.ipv4.tcp_orphan_retries", &S::tcp_orphan_retries, 0, kByteMax},
+    {"net.ipv4.tcp_pacing_ca_ratio", &S::tcp_pacing_ca_ratio, 0, 1000},
+    {"net.ipv4.tcp_pacing_ss_ratio", &S::tcp_pacing_ss_ratio, 0, 1000},
+    {"net.ipv4.tcp_recovery", &S::tcp_recovery, 0, kByteMax},
+    {"net.ipv4.tcp_reordering", &S::tcp_reordering, 0, kIntMax},
+    {"net.ipv4.tcp_retries1", &S::tcp_retries1, 0, kByteMax},
+    {"net.ipv4.tcp_retries2", &S::tcp_retries2, 0, kByteMax},
+    {"net.ipv4.tcp_rfc1337", &S::tcp_rfc1337, 0, kByteMax},
+    {"net.ipv4.tcp_rmem", &S::tcp_rmem, 1, kIntMax},
+    {"net.ipv4.tcp_rto_max_ms", &S::tcp_rto_max_ms, 1000, 120'000},
+    {"net.ipv4.tcp_rto_min_us", &S::tcp_rto_min_us, 1, kIntMax},
+    {"net.ipv4.tcp_sack", &S::tcp_sack, 0, kByteMax},
+    {"net.ipv4.tcp_slow_start_after_idle", &S::tcp_slow_start_after_idle, 0, kByteMax},
+    {"net.ipv4.tcp_syn_linear_timeouts", &S::tcp_syn_linear_timeouts, 0, 127},
+    {"net.ipv4.tcp_syn_retries", &S::tcp_syn_retries, 1, 127},
+    {"net.ipv4.tcp_synack_retries", &S::tcp_synack_retries, 0, kByteMax},
+    {"net.ipv4.tcp_syncookies", &S::tcp_syncookies, 0, kByteMax},
+    {"net.ipv4.tcp_timestamps", &S::tcp_timestamps, 0, kByteMax},
+    {"net.ipv4.tcp_tw_reuse", &S::tcp_tw_reuse, 0, 2},
+    {"net.ipv4.tcp_window_scaling", &S::tcp_window_scaling, 0, kByteMax},
+    {"net.ipv4.tcp_wmem", &S::tcp_wmem, 1, kIntMax},
+    {"net.ipv4.tcp_workaround_signed_windows", &S::tcp_workaround_signed_windows, 0, kByteMax},
+};
+
+const Entry* Find(const std::string& name) {
+  std::string dotted = name;
+  std::replace(dotted.begin(), dotted.end(), '/', '.');
+  const auto it =
+      std::lower_bound(std::begin(kEntries), std::end(kEntries), dotted,
+                       [](const Entry& entry, const std::string& key) { return entry.name < key; });
+  return it != std::end(kEntries) && it->name == dotted ? it : nullptr;
+}
+
+absl::Status UnknownName(const std::string& name) {
+  return absl::NotFoundError(absl::StrCat(name, ": no such setting"));
+}
+
+absl::Status BadValue(const Entry& entry, const std::string& value, const std::string& allowed) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(entry.name, ": bad value '", value, "', allowed: ", allowed));
+}
+
+bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
+
+// The numbers in `text`; false if something else stands there.
+bool ParseNumbers(const std::string& text, std::vector<int64_t>* out) {
+  for (const char* p = text.c_str();;) {
+    while (IsBlank(*p)) ++p;
+    if (*p == '\0') return p == text.c_str() + text.size();  // no zero byte within
+    char* end = nullptr;
+    errno = 0;
+    const int64_t number = std::strtoll(p, &end, 0);
+    if (end == p || errno != 0 || (*end != '\0' && !IsBlank(*end))) return false;
+    out->push_back(number);
+    p = end;
+  }
+}
+
+std::string AllowedNumbers(const Entry& entry, size_t count) {
+  return absl::StrCat(count > 1 ? absl::StrCat(count, " numbers from ") : std::string(), entry.min,
+                      " to ", entry.max);
+}
+
+// Reads numbers into `target`, one value after the other; the first at least must be there.
+template <class T>
+absl::Status SetNumbers(const Entry& entry, const std::string& value, T* target, size_t count) {
+  std::vector<int64_t> numbers;
+  const auto in_range = [&entry](int64_t n) { return n >= entry.min && n <= entry.max; };
+  if (!ParseNumbers(value, &numbers) || numbers.empty() || numbers.size() > count ||
+      !std::all_of(numbers.begin(), numbers.end(), in_range)) {
+    return BadValue(entry, value, AllowedNumbers(entry, count));
+  }
+  std::transform(numbers.begin(), numbers.end(), target,
+                 [](int64_t n) { return static_cast<T>(n); });
+  return absl::OkStatus();
+}
+
+template <class T>
+absl::Status Set(const Entry& entry, const std::string& value, T& target) {
+  return SetNumbers(entry, value, &target, 1);
+}
+
+template <class T>
+absl::Status Set(const Entry& entry, const std::string& value, std::array<T, 3>& target) {
+  return SetNumbers(entry, value, target.data(), target.size());
+}
+
+// A range: both numbers, in order.
+absl::Status Set(const Entry& entry, const std::string& value, std::array<int32_t, 2>& target) {
+  std::array<int32_t, 2> range = {0, 0};
+  absl::Status status = SetNumbers(entry, value, range.data(), range.size());
+  if (!status.ok()) return status;
+  if (range[0] > range[1]) {
+    return BadValue(entry, value,
+                    absl::StrCat(AllowedNumbers(entry, 2), ", the second not below the first"));
+  }
+  target = range;
+  return status;
+}
+
+absl::Status Set(const Entry& entry, const std::string& value, std::string& target) {
+  size_t begin = 0;
+  size_t end = value.size();
+  while (begin < end && IsBlank(value[begin])) ++begin;
+  while (end > begin && IsBlank(value[end - 1])) --end;
+  const std::string name = value.substr(begin, end - begin);
+  std::string allowed;
+  for (const char* known : kCongestionControls) {
+    if (name == known) {
+      target = name;
+      return absl::OkStatus();
+    }
+    absl::StrAppend(&allowed, allowed.empty() ? "" : " ", known);
+  }
+  return BadValue(entry, value, allowed);
+}
+
+template <class T>
+std::string Get(const T& value) {
+  return absl::StrCat(value);
+}
+
+template <class T, size_t kCount>
+std::string Get(const std::array<T, kCount>& values) {
+  std::string text;
+  for (const T& value : values) absl::StrAppend(&text, text.empty() ? "" : "\t", value);
+  return text;
+}
+
+}  // namespace
+
+absl::Status SetSysctl(Sysctls& sysctls, const std::string& name, const std::string& value) {
+  const Entry* entry = Find(name);
+  if (entry == nullptr) return UnknownName(name);
+  return std::visit([&](auto field) { return Set(*entry, value, sysctls.*field); }, entry->field);
+}
+
+absl::StatusOr<std::string> GetSysctl(const Sysctls& sysctls, const std::string& name) {
+  const Entry* entry = Find(name);
+  if (entry == nullptr) return UnknownName(name);
+  return std::visit([&](auto field) { return Get(sysctls.*field); }, entry->field);
+}
+
+std::vector<std::string> SysctlNames() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kEntries) names.emplace_back(entry.name);
+  return names;
+}
+
+}  // namespace usher
