@@ -6,6 +6,7 @@ Started by tools/check. The last line is `N passed, M failed, K skipped`; exit c
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
@@ -30,74 +32,102 @@ LIVE_LIMIT_S = 900
 LOG_TAIL_LINES = 60
 
 
-class Children:
-    """The running child processes, each leading its own session, so that none outlives us."""
+class Child:
+    """A child process with all it starts: they share a session, or at least a mark in their
+    environment, by which daemons are found too."""
 
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._running = set()
-        self._stopping = False
+    _count = itertools.count()
 
-    def run(self, command, log=None, timeout_s=STEP_LIMIT_S, env=None, cwd=ROOT):
-        """Runs `command`; returns (exit code, output). Exit code 124: stopped after timeout_s."""
-        with open(log or os.devnull, 'wb') as sink:
-            output = sink if log else subprocess.PIPE
-            with self._lock:
-                if self._stopping:
-                    raise KeyboardInterrupt
-                process = subprocess.Popen(
-                    [str(part) for part in command], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
-                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-                self._running.add(process)
+    def __init__(self, command, output, env, cwd):
+        self.mark = f'USHER_CHECK={os.getpid()}-{next(Child._count)}'
+        name, _, value = self.mark.partition('=')
+        self.process = subprocess.Popen(
+            [str(part) for part in command], cwd=cwd, env={**(env or os.environ), name: value},
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True)
+
+    def members(self):
+        """The living processes of this child."""
+        found = []
+        for entry in Path('/proc').iterdir():
+            if not entry.name.isdigit():
+                continue
             try:
-                data, _ = process.communicate(timeout=timeout_s)
-                code = process.returncode
-            except subprocess.TimeoutExpired:
-                end_session(process)
-                data, _ = process.communicate()
-                code = 124
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-        text = Path(log).read_text(errors='replace') if log else data.decode(errors='replace')
-        return code, process.pid, text
+                fields = (entry / 'stat').read_text().rpartition(')')[2].split()
+                if fields[0] not in 'ZX' and (
+                        int(fields[3]) == self.process.pid or
+                        self.mark.encode() in (entry / 'environ').read_bytes().split(b'\0')):
+                    found.append(int(entry.name))
+            except OSError:  # gone, or not ours to see
+                continue
+        return found
 
-    def stop(self):
-        with self._lock:
-            self._stopping = True
-            running = list(self._running)
-        for process in running:
-            end_session(process)
+    def end(self):
+        """Interrupts all, so that they can clean up; kills what is left after 10 s."""
+        for sent, patience_s in ((signal.SIGINT, 5), (signal.SIGTERM, 5), (signal.SIGKILL, 2)):
+            for pid in self.members():
+                try:
+                    os.kill(pid, sent)
+                except ProcessLookupError:
+                    pass
+            deadline = time.monotonic() + patience_s
+            while time.monotonic() < deadline:
+                if not self.members():
+                    return
+                time.sleep(0.1)
 
-
-def session_members(leader):
-    """The living processes of the session that `leader` led."""
-    members = []
-    for entry in Path('/proc').iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / 'stat').read_text().rpartition(')')[2].split()
-        except OSError:
-            continue
-        if fields[0] not in 'ZX' and int(fields[3]) == leader:
-            members.append(int(entry.name))
-    return members
-
-
-def end_session(process):
-    """Interrupts a child's session so that it can clean up; after 10 s kills what is left of it."""
-    for sent, patience_s in ((signal.SIGINT, 5), (signal.SIGTERM, 5), (signal.SIGKILL, 2)):
-        for pid in session_members(process.pid):
+    def leftovers(self):
+        """Kills what outlived its end; the command lines."""
+        if not self.members():
+            return []
+        time.sleep(1)  # what ends because its parent did needs a moment
+        commands = []
+        for pid in self.members():
             try:
-                os.kill(pid, sent)
-            except ProcessLookupError:
+                words = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+                commands.append(b' '.join(words).decode(errors='replace'))
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
                 pass
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline:
-            if not session_members(process.pid):
-                return
-            time.sleep(0.1)
+        return commands
+
+
+stopping = threading.Event()
+
+
+def run(command, log=None, timeout_s=STEP_LIMIT_S, env=None, cwd=ROOT, left=None):
+    """Runs `command`; returns (exit code, output). Exit code 124: stopped after timeout_s.
+
+    `left`, a list, receives the command lines of the processes that outlived the command.
+    """
+    if stopping.is_set():
+        raise KeyboardInterrupt
+    with tempfile.TemporaryFile() if log is None else open(log, 'w+b') as sink:
+        child = Child(command, sink, env, cwd)
+        try:
+            code = wait(child.process, timeout_s)
+            if code is None:
+                child.end()
+                code = 124
+        except KeyboardInterrupt:
+            child.end()
+            raise
+        if left is not None:
+            left.extend(child.leftovers())
+        sink.seek(0)
+        return code, sink.read().decode(errors='replace')
+
+
+def wait(process, timeout_s):
+    """The exit code, or None after timeout_s. Threads beside the main one learn of Ctrl-C here."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            return process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            if stopping.is_set():
+                raise KeyboardInterrupt from None
+    return None
 
 
 class Report:
@@ -157,13 +187,12 @@ class Report:
         return 0 if not self.failures else 1
 
 
-children = Children()
 report = Report()
 
 
 def tracked_files(*suffixes):
     """Paths (from the root) of the files git tracks, or of all files where there is no git."""
-    code, _, text = children.run(['git', '-c', 'safe.directory=*', 'ls-files', '-z'])
+    code, text = run(['git', '-c', 'safe.directory=*', 'ls-files', '-z'])
     if code == 0:
         names = [name for name in text.split('\0') if name]
     else:
@@ -189,13 +218,13 @@ class Build:
         log = LOGS / f'build-{self.name}.log'
         setup = ['meson', 'setup', self.path, *self.options]
         existing = (self.path / 'build.ninja').exists()
-        code, _, text = children.run(setup + (['--reconfigure'] if existing else []), log,
+        code, text = run(setup + (['--reconfigure'] if existing else []), log,
                                      env=self.environment)
         if code != 0 and self.path.exists():  # half-made, or of other compilers
             shutil.rmtree(self.path)
-            code, _, text = children.run(setup, log, env=self.environment)
+            code, text = run(setup, log, env=self.environment)
         if code == 0:
-            code, _, text = children.run(['ninja', '-C', self.path, '-j', JOBS], log,
+            code, text = run(['ninja', '-C', self.path, '-j', JOBS, 'all', 'meson-test-prereq'], log,
                                          env=self.environment)
             text = '\n'.join(line for line in text.splitlines()
                              if not re.match(r'\[\d+/\d+\] (Compiling|Linking|Generating)', line))
@@ -211,8 +240,7 @@ class Build:
         if not self.built:
             report.skip(f'tests of build {self.name}', 'the build failed')
             return
-        _, _, text = children.run(['meson', 'introspect', '--tests', self.path])
-        listed = json.loads(text)
+        listed = json.loads((self.path / 'meson-info' / 'intro-tests.json').read_text())
         suites = {suite.split(':')[-1] for test in listed for suite in test['suite'] or ['']}
         for suite in sorted(suites):
             if suite in exclude or (include is not None and suite not in include):
@@ -229,7 +257,7 @@ class Build:
         json_log.unlink(missing_ok=True)
         command = ['meson', 'test', '-C', self.path, '--no-rebuild', '--num-processes', JOBS,
                    '--logbase', base] + (['--suite', suite] if suite else [])
-        code, _, text = children.run(command, LOGS / f'test-{self.name}-{suite}.log',
+        code, text = run(command, LOGS / f'test-{self.name}-{suite}.log',
                                      env=dict(os.environ, **environment))
         results = {}
         if json_log.exists():
@@ -269,6 +297,13 @@ def gtest_results(build_path, test):
     return Path(test.get('workdir') or build_path) / f'{test["name"]}.xml'
 
 
+def case_output(output, name):
+    """What a GoogleTest program printed while it ran one case: traces and seeds included."""
+    match = re.search(r'^\[ RUN      \] ' + re.escape(name) + r'\n(.*?)^\[  FAILED  \]', output,
+                      re.MULTILINE | re.DOTALL)
+    return match.group(1) if match else ''
+
+
 def cases(test, build_path, output):
     """The single cases of a test program: (passed, [(failed, text)], [(skipped, reason)])."""
     passed, failed, skipped = 0, [], []
@@ -281,7 +316,7 @@ def cases(test, build_path, output):
             name = f'{case.get("classname")}.{case.get("name")}'
             faults = [fault.get('message') or '' for fault in case.iter('failure')]
             if faults:
-                failed.append((name, '\n'.join(faults)))
+                failed.append((name, case_output(output, name) or '\n'.join(faults)))
             elif case.get('result') == 'skipped' or case.get('status') == 'notrun':
                 skipped.append((name, 'skips itself'))
             else:
@@ -313,7 +348,7 @@ def check_format():
         report.skip('format', 'clang-format is not installed')
         return
     files = tracked_files('.cc', '.h')
-    code, _, text = children.run(['clang-format', '--dry-run', '-Werror', '--style=file', *files])
+    code, text = run(['clang-format', '--dry-run', '-Werror', '--style=file', *files])
     if code == 0:
         report.ok()
         return
@@ -334,7 +369,7 @@ def check_lint(build):
         name = os.path.relpath(os.path.join(entry['directory'], entry['file']), ROOT)
         if name.startswith(('stack/', 'app/', 'tools/')):
             commands.setdefault(name, entry)
-    _, _, version = children.run(['clang-tidy', '--version'])
+    _, version = run(['clang-tidy', '--version'])
     salt = version + (ROOT / '.clang-tidy').read_text()
     with ThreadPoolExecutor(JOBS) as pool:
         work = {name: pool.submit(lint_file, build, entry, name, salt, cache)
@@ -360,12 +395,12 @@ def lint_file(build, entry, name, salt, cache):
     first_output = preprocess.index('-o')
     if preprocess[first_output + 1] != '-':
         del preprocess[first_output:first_output + 2]
-    code, _, text = children.run(preprocess, cwd=entry['directory'])
+    code, text = run(preprocess, cwd=entry['directory'])
     key = hashlib.sha256((salt + name + text).encode()).hexdigest()
     stamp = cache / key
     if code == 0 and stamp.exists():
         return None
-    code, _, text = children.run(['clang-tidy', '--quiet', '-p', build.path, ROOT / name])
+    code, text = run(['clang-tidy', '--quiet', '-p', build.path, ROOT / name])
     if code == 0:
         stamp.touch()
         return None
@@ -391,28 +426,17 @@ def live_tests(build):
 
 def live_test(name, test, build):
     start = time.monotonic()
-    code, session, text = children.run(
-        [test], LOGS / f'live-{test.stem}.log', LIVE_LIMIT_S,
-        env=dict(os.environ, USHER_BUILD=str(build.path)))
+    left = []
+    code, text = run([test], LOGS / f'live-{test.stem}.log', LIVE_LIMIT_S, left=left,
+                     env=dict(os.environ, USHER_BUILD=str(build.path)))
     lines = text.strip().splitlines()
-    left = session_members(session)
-    if left:
-        time.sleep(1)  # children of a parent that just died
-        left = session_members(session)
-    commands = []
-    for pid in left:
-        try:
-            commands.append(Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode())
-            os.kill(pid, signal.SIGKILL)
-        except (OSError, UnicodeDecodeError):
-            pass
     if code == 77:
         report.skip(name, lines[-1] if lines else 'exit code 77, no reason given')
     elif code != 0:
         what = f'still running after {LIVE_LIMIT_S} s' if code == 124 else f'exit code {code}'
         report.fail(name, f'{text.rstrip()}\n{what}')
-    elif commands:
-        report.fail(name, 'left processes behind:\n' + '\n'.join(commands))
+    elif left:
+        report.fail(name, 'left processes behind:\n' + '\n'.join(left))
     else:
         report.ok()
         print(f'   {test.name} {time.monotonic() - start:.0f} s', flush=True)
@@ -431,7 +455,7 @@ def check(quick):
             report.fail('build', f'{tool} is not installed (run: sudo tools/deps)')
             return
     dpdk = []
-    if children.run(['pkg-config', '--exists', 'libdpdk'])[0] != 0:
+    if run(['pkg-config', '--exists', 'libdpdk'])[0] != 0:
         dpdk = ['-Ddpdk=disabled']
         report.skip('programs', 'DPDK is not installed (run: sudo tools/deps)')
 
@@ -475,15 +499,15 @@ def main():
     os.chdir(ROOT)
     LOGS.mkdir(parents=True, exist_ok=True)
 
-    def interrupted(number, _):
-        raise KeyboardInterrupt(number)
-    signal.signal(signal.SIGTERM, interrupted)
-    signal.signal(signal.SIGHUP, interrupted)
+    def interrupted(*_):
+        if not stopping.is_set():  # a second one would cut the cleaning up short
+            stopping.set()
+            raise KeyboardInterrupt
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
     try:
         check(arguments.quick)
     except KeyboardInterrupt:
-        print('interrupted', flush=True)
-        children.stop()
         report.fail('interrupted')
         report.finish()
         return 130
