@@ -29,47 +29,53 @@ inline uint32_t Fold64(uint64_t sum) {
   return static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32);
 }
 
-// Four 64-bit lanes: one AVX2 register, or two SSE2 registers, as the target has them.
+// 64-bit lanes, as wide as the target's registers.
+#ifdef __AVX2__
 using Lanes [[gnu::vector_size(32)]] = uint64_t;
+#else
+using Lanes [[gnu::vector_size(16)]] = uint64_t;
+#endif
+
+template <bool kCopy, typename T>
+inline T Take(uint8_t*& dst, const uint8_t*& src) {
+  T v;
+  std::memcpy(&v, src, sizeof v);
+  src += sizeof v;
+  if constexpr (kCopy) {
+    std::memcpy(dst, &v, sizeof v);
+    dst += sizeof v;
+  }
+  return v;
+}
 
 // Sums `n` bytes at `src` into `sum`; copies them to `dst` as well if kCopy. The lanes hold sums of
 // 32-bit halves, so they cannot overflow for any length that a packet has.
 template <bool kCopy>
 inline uint64_t Accumulate(uint8_t* dst, const uint8_t* src, size_t n, uint64_t sum) {
-  if (n >= 64) {
+  constexpr size_t kStep = 4 * sizeof(Lanes);
+  if (n >= kStep) {
     Lanes low{}, high{};
     do {
-      Lanes a, b;
-      std::memcpy(&a, src, 32);
-      std::memcpy(&b, src + 32, 32);
-      if constexpr (kCopy) {
-        std::memcpy(dst, &a, 32);
-        std::memcpy(dst + 32, &b, 32);
-        dst += 64;
-      }
-      low += (a & 0xffffffff) + (b & 0xffffffff);
-      high += (a >> 32) + (b >> 32);
-      src += 64;
-      n -= 64;
-    } while (n >= 64);
+      const auto a = Take<kCopy, Lanes>(dst, src);
+      const auto b = Take<kCopy, Lanes>(dst, src);
+      const auto c = Take<kCopy, Lanes>(dst, src);
+      const auto d = Take<kCopy, Lanes>(dst, src);
+      low += ((a & 0xffffffff) + (b & 0xffffffff)) + ((c & 0xffffffff) + (d & 0xffffffff));
+      high += ((a >> 32) + (b >> 32)) + ((c >> 32) + (d >> 32));
+      n -= kStep;
+    } while (n >= kStep);
     // `high` has weight 2^32, which is 1 in one's complement arithmetic of 32 bits.
     const Lanes both = low + high;
-    sum = AddCarry(sum, both[0] + both[1] + both[2] + both[3]);
+    for (size_t i = 0; i < sizeof(Lanes) / 8; ++i) sum = AddCarry(sum, both[i]);
   }
-  while (n >= 8) {
-    const auto word = LoadRaw<uint64_t>(src);
-    if constexpr (kCopy) {
-      StoreRaw(dst, word);
-      dst += 8;
-    }
-    sum = AddCarry(sum, word);
-    src += 8;
-    n -= 8;
-  }
+  for (; n >= 8; n -= 8) sum = AddCarry(sum, Take<kCopy, uint64_t>(dst, src));
+  // A 64-bit sum of at most 7 more bytes: their words lie at even offsets, so each is added as is.
   uint64_t tail = 0;
-  if (n != 0) {
-    std::memcpy(&tail, src, n);
-    if constexpr (kCopy) std::memcpy(dst, src, n);
+  if ((n & 4) != 0) tail += Take<kCopy, uint32_t>(dst, src);
+  if ((n & 2) != 0) tail += Take<kCopy, uint16_t>(dst, src);
+  if ((n & 1) != 0) {
+    const auto last = Take<kCopy, uint8_t>(dst, src);
+    tail += std::endian::native == std::endian::little ? last : last << 8;
   }
   return AddCarry(sum, tail);
 }

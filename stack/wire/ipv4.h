@@ -84,18 +84,25 @@ struct Ipv4Header {
 
   // Writes kSize bytes at `out`, with the checksum, and returns their number.
   size_t Emit(uint8_t* out) const {
-    out[0] = 0x45;
-    out[1] = dscp_ecn;
-    Store16(out + 2, static_cast<uint16_t>(kSize + payload_length));
-    Store16(out + 4, id);
-    Store16(out + 6, static_cast<uint16_t>((dont_fragment ? 0x4000 : 0) |
-                                           (more_fragments ? 0x2000 : 0) | fragment_offset / 8));
-    out[8] = ttl;
-    out[9] = protocol;
-    Store16(out + 10, 0);
-    StoreIpv4(out + 12, src);
-    StoreIpv4(out + 16, dst);
-    Store16(out + 10, checksum::Finish(checksum::Sum({out, kSize})));
+    // The checksum comes from the words in registers: reading back what was just written in
+    // other widths would stall.
+    const uint32_t words[] = {
+        0x45000000u | static_cast<uint32_t>(dscp_ecn) << 16 |
+            static_cast<uint16_t>(kSize + payload_length),
+        static_cast<uint32_t>(id) << 16 | (dont_fragment ? 0x4000u : 0) |
+            (more_fragments ? 0x2000u : 0) | fragment_offset / 8u,
+        static_cast<uint32_t>(ttl) << 24 | static_cast<uint32_t>(protocol) << 16, src.v4(),
+        dst.v4()};
+    uint64_t sum = 0;
+    for (uint32_t word : words) sum += word;
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    const auto checksum = static_cast<uint16_t>(~checksum::Fold(static_cast<uint32_t>(sum)));
+    Store32(out, words[0]);
+    Store32(out + 4, words[1]);
+    Store32(out + 8, words[2] | checksum);
+    Store32(out + 12, words[3]);
+    Store32(out + 16, words[4]);
     return kSize;
   }
 };

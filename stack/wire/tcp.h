@@ -101,14 +101,12 @@ struct TcpHeader {
   // Writes kSize bytes at `out` with a checksum of zero, for `options_size` bytes of options (a
   // multiple of 4, at most 40) that the caller writes behind them. Returns kSize.
   size_t Emit(uint8_t* out, size_t options_size = 0) const {
-    Store16(out, src_port);
-    Store16(out + 2, dst_port);
+    Store32(out, static_cast<uint32_t>(src_port) << 16 | dst_port);
     Store32(out + 4, seq.value());
     Store32(out + 8, ack.value());
-    Store16(out + 12, static_cast<uint16_t>((kSize + options_size) / 4 << 12 | flags));
-    Store16(out + 14, window);
-    Store16(out + 16, 0);
-    Store16(out + 18, urgent);
+    Store32(out + 12, static_cast<uint32_t>((kSize + options_size) / 4 << 28) |
+                          static_cast<uint32_t>(flags) << 16 | window);
+    Store32(out + 16, urgent);
     return kSize;
   }
 
