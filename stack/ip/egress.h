@@ -49,7 +49,8 @@ struct TcpSend {
   const IpAddress& remote;
   uint16_t header_length;  // TCP header with options, bytes
   uint16_t payload_length;
-  uint64_t payload_sum;  // partial Internet checksum of the payload (wire/checksum.h); 0 if none
+  uint32_t payload_sum;  // partial Internet checksum of the payload (wire/checksum.h); 0 if none;
+                         // not looked at where the port computes it (see checksums_by_port)
   uint8_t tos = 0;       // with ECN bits
   uint8_t hop_limit = 64;
 };
@@ -74,29 +75,38 @@ class Egress {
   // True if `address` is one of ours, on any interface.
   bool IsLocal(const IpAddress& address) const;
 
-  // Takes a buffer for a packet along `path`. False: pool empty (UsherNoBuffer counted).
-  bool Begin(const Path& path, Family family, TxFrame* frame);
+  // True if the port of `path` computes TCP checksums: the payload need not be summed.
+  bool checksums_by_port(const Path& path) const;
+
+  // Takes a buffer for a packet along `path`. False: pool empty (UsherNoBuffer counted). `control`
+  // may draw on the reserve: for what has no payload and keeps connections going (ACK, RST, FIN).
+  bool Begin(const Path& path, Family family, TxFrame* frame, bool control = false);
 
   // Turns a received packet round in its own buffer: the answer goes to the link address it came
-  // from, with addresses swapped. Takes the packet's buffer over; `received.packet.handle` becomes
-  // null. Never fails; a packet without a handle (reassembled) may: false, pool empty.
+  // from. Takes the packet's buffer over; `received.packet.handle` becomes null. frame->l4 may
+  // overlap received.l4: read what is needed of the segment before writing the answer. Never fails;
+  // a packet without a handle (reassembled) may: false, pool empty.
   bool BeginReply(L4Packet& received, TxFrame* frame);
 
   // Writes IP and link headers, completes the TCP checksum (or leaves it to the port) and queues
-  // the packet. A neighbour not yet resolved takes it into its bounded pending queue.
+  // the packet. A neighbour not yet resolved takes it into its bounded pending queue. What is
+  // longer than the interface's MTU is dropped (IpFragFails).
   void CommitTcp(TxFrame& frame, const TcpSend& send);
 
   // Gives the buffer back unsent.
   void Cancel(TxFrame& frame) { frame.pool->Free(frame.packet.handle); }
 
   // Hands all queued packets to their ports; what a port does not take is kept for the next flush
-  // up to a bound, then dropped and counted (UsherTxDropped).
+  // up to a bound (NetworkLimits::tx_backlog); beyond that the newest are dropped and counted
+  // (UsherTxDropped).
   void Flush();
 
   // For a confirmation of forward progress by the transport (RFC 4861 7.3.1).
   void ConfirmReachable(const Path& path);
 
  private:
+  void SendToNeighbour(const Path& path, const TxPacket& packet, const TcpSend& send);
+
   Counters& counters_;
   std::vector<Interface*> interfaces_;
 };

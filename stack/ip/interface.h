@@ -3,17 +3,28 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "stack/base/counters.h"
 #include "stack/base/random.h"
 #include "stack/base/time.h"
+#include "stack/ip/arp.h"
+#include "stack/ip/context.h"
+#include "stack/ip/events.h"
 #include "stack/ip/l4_packet.h"
+#include "stack/ip/limits.h"
+#include "stack/ip/link.h"
+#include "stack/ip/local_addresses.h"
+#include "stack/ip/neighbour_cache.h"
+#include "stack/ip/routes.h"
 #include "stack/packet/burst.h"
 #include "stack/port/port.h"
 #include "stack/wire/address.h"
+#include "stack/wire/ipv4.h"
 
 namespace usher {
 
@@ -29,6 +40,91 @@ struct InterfaceConfig {
   std::optional<IpAddress> gateway6;
   uint16_t mtu = 1500;
   uint16_t vlan = 0;  // 0: untagged
+};
+
+// Input: Receive() takes a burst as the port gave it, answers what concerns only the network layer,
+// and leaves TCP segments and ICMP errors about them in an Ingress. Output: see egress.h. Time:
+// Advance() by NextDeadline(). All from the shard's one thread.
+class Interface final : private NeighbourHost {
+ public:
+  // `index` is the interface's number in the egress. The port, the counters and the random source
+  // (asked only here) outlive the interface; a bad configuration is told with its reason.
+  static absl::StatusOr<std::unique_ptr<Interface>> Create(uint8_t index, Port& port,
+                                                           const InterfaceConfig& config,
+                                                           const NetworkLimits& limits,
+                                                           Counters& counters, RandomSource& random,
+                                                           NetworkEventSink events = nullptr);
+  ~Interface();
+  Interface(const Interface&) = delete;
+  Interface& operator=(const Interface&) = delete;
+
+  // Makes the addresses known on the link. Sends.
+  void Start(Instant now);
+
+  // Takes over the buffers of `burst` (at most kBurstSize packets), resets `out` and fills it: each
+  // packet is in out.tcp, or answered in its own buffer, or its buffer is freed. What it sends is
+  // queued until Flush().
+  void Receive(Instant now, std::span<const Packet> burst, Ingress& out);
+
+  // Does what is due at `now`. What it sends is queued until Flush().
+  void Advance(Instant now);
+  Instant NextDeadline() const;
+
+  // Hands queued frames to the port. Egress::Flush does this for all interfaces.
+  void Flush() { link_.Flush(); }
+
+  // Configures a neighbour's link address for good. False if there is no place for it.
+  bool SetPermanentNeighbour(Instant now, const IpAddress& address, const MacAddress& mac) {
+    return neighbours_.SetPermanent(now, address, mac);
+  }
+
+  uint8_t index() const { return context_.index; }
+  Instant now() const { return context_.now; }
+  uint16_t mtu(Family family) const { return family == Family::kIpv4 ? link_.mtu() : mtu6_; }
+
+  // Our address to speak to `remote` from (RFC 6724 in short). False: none of its family.
+  bool ChooseSource(const IpAddress& remote, IpAddress* local) const;
+
+  // For the egress, telemetry and tests.
+  Link& link() { return link_; }
+  NeighbourCache& neighbours() { return neighbours_; }
+  const LocalAddresses& addresses() const { return addresses_; }
+  const Routes& routes() const { return routes_; }
+
+ private:
+  enum class Cast : uint8_t { kUs, kMulticast, kNotUs };
+
+  Interface(uint8_t index, Port& port, const InterfaceConfig& config, const NetworkLimits& limits,
+            Counters& counters, RandomSource& random, NetworkEventSink events);
+
+  // Each returns true if it took over the frame's buffer.
+  bool ReceiveFrame(const Packet& packet, Ingress& out);
+  bool ReceiveIpv4(const RxFrame& frame, Ingress& out);
+  bool DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out);
+
+  Cast CastOfIpv4(uint32_t destination) const;
+  bool IsMartian(uint32_t source) const;
+  bool AcceptOptions(ByteSpan options) const;
+
+  // NeighbourHost.
+  void SolicitNeighbour(const IpAddress& target, const MacAddress* link_address) override;
+  void SendPending(const TxPacket& packet, const MacAddress& link_address) override;
+  void DropPending(const TxPacket& packet, const IpAddress& target) override;
+  void NeighbourUnreachable(const IpAddress& target) override;
+
+  const NetworkLimits limits_;
+  const NetworkEventSink events_;
+  Counters& counters_;
+  SeededRandom random_;
+  Link link_;
+  LocalAddresses addresses_;
+  NeighbourCache neighbours_;
+  Routes routes_;
+  InterfaceContext context_;
+  Arp arp_;
+  std::optional<IpAddress> gateway_;
+  std::optional<IpAddress> gateway6_;
+  uint16_t mtu6_;
 };
 
 }  // namespace usher

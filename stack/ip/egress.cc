@@ -1,0 +1,197 @@
+#include "stack/ip/egress.h"
+
+#include "stack/ip/interface.h"
+#include "stack/wire/checksum.h"
+#include "stack/wire/ipv4.h"
+#include "stack/wire/ipv6.h"
+
+namespace usher {
+
+namespace {
+
+constexpr uint8_t IpHeaderSize(bool v4) { return v4 ? Ipv4Header::kSize : Ipv6Header::kSize; }
+
+constexpr size_t kTcpChecksumAt = 16;
+
+// Completes the TCP checksum, or leaves for the port what it wants to find in the field.
+void WriteTcpChecksum(uint8_t* tcp, const TcpSend& send, bool by_port) {
+  const auto length = static_cast<uint32_t>(send.header_length + send.payload_length);
+  const uint32_t pseudo = checksum::PseudoHeader(send.local, send.remote, IpProtocol::kTcp, length);
+  if (by_port) {
+    StoreRaw(tcp + kTcpChecksumAt, checksum::Fold(pseudo));
+    return;
+  }
+  StoreRaw<uint16_t>(tcp + kTcpChecksumAt, 0);
+  const uint32_t header = checksum::Sum({tcp, send.header_length}, pseudo);
+  Store16(tcp + kTcpChecksumAt, checksum::Finish(checksum::Add(header, send.payload_sum)));
+}
+
+}  // namespace
+
+void Egress::AddInterface(Interface* interface) { interfaces_.push_back(interface); }
+
+bool Egress::FindPath(const IpAddress& local, const IpAddress& remote, Path* path) {
+  path->valid = false;
+  if (IsLocal(remote)) return false;
+  // Strong host model (RFC 1122 section 3.3.4.2): packets leave by the interface that has their
+  // source address, if that one has a route at all; then by the longest prefix.
+  int best = -1;
+  IpAddress next_hop;
+  for (size_t i = 0; i < interfaces_.size(); ++i) {
+    Interface& interface = *interfaces_[i];
+    const auto hop = interface.routes().Find(interface.now(), remote);
+    if (!hop) continue;
+    const int merit = hop->prefix_length + (interface.addresses().Has(local) ? 1000 : 0);
+    if (merit <= best) continue;
+    best = merit;
+    next_hop = hop->address;
+    path->interface = static_cast<uint8_t>(i);
+    path->mtu = interface.mtu(remote.family());
+    path->valid = true;
+  }
+  if (!path->valid) return false;
+  Interface& interface = *interfaces_[path->interface];
+  path->neighbour = interface.neighbours().FindOrCreate(interface.now(), next_hop);
+  return true;
+}
+
+bool Egress::FindSource(const IpAddress& remote, IpAddress* local) {
+  int best = -1;
+  for (const Interface* interface : interfaces_) {
+    const auto hop = interface->routes().Find(interface->now(), remote);
+    if (!hop || hop->prefix_length <= best) continue;
+    if (!interface->ChooseSource(remote, local)) continue;
+    best = hop->prefix_length;
+  }
+  return best >= 0;
+}
+
+bool Egress::IsLocal(const IpAddress& address) const {
+  for (const Interface* interface : interfaces_)
+    if (interface->addresses().Has(address)) return true;
+  return false;
+}
+
+bool Egress::checksums_by_port(const Path& path) const {
+  return (interfaces_[path.interface]->link().tx_flags() & kTxTcpChecksum) != 0;
+}
+
+bool Egress::Begin(const Path& path, Family family, TxFrame* frame, bool control) {
+  Link& link = interfaces_[path.interface]->link();
+  if (!(control ? link.AllocateControl(&frame->packet) : link.Allocate(&frame->packet)))
+    return false;
+  frame->l4 = frame->packet.data + link.header_size() + IpHeaderSize(family == Family::kIpv4);
+  frame->room = static_cast<uint32_t>(RoomOf(frame->packet.handle) + kBufferRoom - frame->l4);
+  frame->pool = &link.pool();
+  frame->path = path;
+  frame->reply = false;
+  return true;
+}
+
+bool Egress::BeginReply(L4Packet& received, TxFrame* frame) {
+  Link& link = interfaces_[received.interface]->link();
+  frame->pool = &link.pool();
+  frame->path = {.interface = received.interface, .valid = true};
+  frame->reply = true;
+  const EthernetView ethernet = *EthernetView::Parse({received.packet.data, 18});
+  const size_t link_size = ethernet.header_size();
+  if (received.packet.handle != nullptr) {
+    frame->packet = received.packet;
+    received.packet.handle = nullptr;
+  } else {
+    if (!link.AllocateControl(&frame->packet)) return false;
+    std::memcpy(frame->packet.data, received.packet.data, link_size);
+  }
+  link.TurnRound(frame->packet.data);
+  frame->l4 = frame->packet.data + link_size + IpHeaderSize(received.source.is_v4());
+  frame->room = static_cast<uint32_t>(RoomOf(frame->packet.handle) + kBufferRoom - frame->l4);
+  return true;
+}
+
+void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
+  Interface& interface = *interfaces_[frame.path.interface];
+  Link& link = interface.link();
+  const bool v4 = send.remote.is_v4();
+  const uint8_t ip_size = IpHeaderSize(v4);
+  uint8_t* const ip = frame.l4 - ip_size;
+  const auto l2_size = static_cast<uint8_t>(ip - frame.packet.data);
+  const auto l4_size = static_cast<uint16_t>(send.header_length + send.payload_length);
+
+  const uint16_t offloads = link.tx_flags();
+  WriteTcpChecksum(frame.l4, send, (offloads & kTxTcpChecksum) != 0);
+  TxPacket packet{.data = frame.packet.data,
+                  .handle = frame.packet.handle,
+                  .length = static_cast<uint16_t>(l2_size + ip_size + l4_size),
+                  .flags = static_cast<uint16_t>(offloads & kTxTcpChecksum),
+                  .l2_length = l2_size,
+                  .l3_length = ip_size,
+                  .l4_length = send.header_length};
+  if (v4) {
+    // Identification 0: with DF set it has no meaning (RFC 6864), and tells nothing.
+    Ipv4Header{.src = send.local,
+               .dst = send.remote,
+               .payload_length = l4_size,
+               .ttl = send.hop_limit,
+               .dscp_ecn = send.tos}
+        .Emit(ip);
+    packet.flags |= kTxIpv4;
+    counters_.Add(Counter::IpOutRequests);
+    counters_.Add(Counter::IpOutTransmits);
+    counters_.Add(Counter::IpExtOutOctets, ip_size + l4_size);
+  } else {
+    Ipv6Header{.src = send.local,
+               .dst = send.remote,
+               .payload_length = l4_size,
+               .hop_limit = send.hop_limit,
+               .traffic_class = send.tos}
+        .Emit(ip);
+    counters_.Add(Counter::Ip6OutRequests);
+    counters_.Add(Counter::Ip6OutTransmits);
+    counters_.Add(Counter::Ip6OutOctets, ip_size + l4_size);
+  }
+  if (static_cast<uint32_t>(ip_size + l4_size) > link.mtu()) [[unlikely]] {
+    counters_.Add(v4 ? Counter::IpFragFails : Counter::Ip6FragFails);
+    link.Free(packet.handle);
+  } else if (frame.reply) {
+    link.Send(packet);
+  } else {
+    SendToNeighbour(frame.path, packet, send);
+  }
+}
+
+void Egress::SendToNeighbour(const Path& path, const TxPacket& packet, const TcpSend& send) {
+  Interface* interface = interfaces_[path.interface];
+  uint32_t neighbour = path.neighbour;
+  const MacAddress* mac = interface->neighbours().Use(interface->now(), neighbour);
+  if (mac == nullptr && !interface->neighbours().IsCurrent(neighbour)) [[unlikely]] {
+    const bool v4 = send.remote.is_v4();
+    Path anew;
+    // A buffer goes out by the port whose pool it is from: a flow does not change interfaces.
+    if (!FindPath(send.local, send.remote, &anew) || anew.interface != path.interface) {
+      counters_.Add(v4 ? Counter::IpOutNoRoutes : Counter::Ip6OutNoRoutes);
+      interface->link().Free(packet.handle);
+      return;
+    }
+    neighbour = anew.neighbour;
+    mac = interface->neighbours().Use(interface->now(), neighbour);
+  }
+  interface->link().WriteHeader(
+      packet.data, (packet.flags & kTxIpv4) != 0 ? EtherType::kIpv4 : EtherType::kIpv6);
+  if (mac == nullptr) {
+    interface->neighbours().Queue(interface->now(), neighbour, packet);
+    return;
+  }
+  Link::WriteDestination(packet.data, *mac);
+  interface->link().Send(packet);
+}
+
+void Egress::Flush() {
+  for (Interface* interface : interfaces_) interface->Flush();
+}
+
+void Egress::ConfirmReachable(const Path& path) {
+  Interface& interface = *interfaces_[path.interface];
+  interface.neighbours().ConfirmReachable(interface.now(), path.neighbour);
+}
+
+}  // namespace usher
