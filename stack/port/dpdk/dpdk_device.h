@@ -1,0 +1,98 @@
+// A DPDK ethdev: set up by the main thread, used queue pair by queue pair.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "stack/port/dpdk/dpdk_pool.h"
+#include "stack/port/dpdk/dpdk_port.h"
+#include "stack/port/dpdk/eal.h"
+
+namespace usher {
+
+// Who computes checksums.
+enum class ChecksumPolicy : uint8_t {
+  kAuto,      // the port where it has hardware for it: PCI devices, except virtio's
+  kSoftware,  // the stack
+  kPort,      // the port, as far as its driver offers it
+};
+
+struct DpdkDeviceConfig {
+  uint16_t queue_pairs = 1;
+  uint16_t mtu = 1500;      // of IP; a VLAN tag comes on top
+  uint16_t rx_ring = 1024;  // descriptors; the driver's limits are applied
+  uint16_t tx_ring = 1024;
+  uint32_t held_buffers = 4096;  // per queue pair: most frames the stack holds or builds at once
+  ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
+  ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
+  std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
+  uint32_t link_wait_ms = 1000;   // how long Start waits for a carrier
+};
+
+// The device and its queue pairs, each with a pool of its own. Main thread only; its ports are
+// handed to the shards after Start, and must be idle while Stop, Start or the destructor runs.
+class DpdkDevice {
+ public:
+  struct Stats {
+    uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+    uint64_t rx_missed;     // by the device: its ring was full (imissed)
+    uint64_t rx_errors;     // ierrors
+    uint64_t rx_no_buffer;  // the pool was empty (rx_nombuf)
+    uint64_t tx_errors;     // oerrors; for some drivers each frame not taken at once
+  };
+
+  // Sets `port` up and starts it. InvalidArgument or OutOfRange if the device cannot do what
+  // `config` asks, ResourceExhausted if the buffers do not fit memory.
+  static absl::StatusOr<std::unique_ptr<DpdkDevice>> Open(PortId port,
+                                                          const DpdkDeviceConfig& config);
+  // Stops and closes the device. What the stack holds of its buffers must have been freed.
+  ~DpdkDevice();
+  DpdkDevice(const DpdkDevice&) = delete;
+  DpdkDevice& operator=(const DpdkDevice&) = delete;
+
+  // Buffers Open makes for one queue pair, and their bytes of DPDK memory.
+  static uint32_t BuffersPerQueue(const DpdkDeviceConfig& config);
+  static uint64_t MemoryNeeded(const DpdkDeviceConfig& config);
+
+  PortId port() const { return port_; }
+  const std::string& driver() const { return driver_; }
+  const MacAddress& mac() const { return mac_; }
+  uint16_t queue_pairs() const { return static_cast<uint16_t>(ports_.size()); }
+  DpdkPort& queue(uint16_t i) { return *ports_[i]; }
+  DpdkPool& pool(uint16_t i) { return *pools_[i]; }
+
+  // Stop: frames under way are lost, ports receive and send nothing. Start: they do again.
+  absl::Status Stop();
+  absl::Status Start();
+
+  // Any thread.
+  Stats stats() const;
+
+ private:
+  struct Abilities;
+
+  explicit DpdkDevice(PortId port) : port_(port) {}
+  absl::Status Configure(const DpdkDeviceConfig& config);
+  absl::Status SetUpQueues(const DpdkDeviceConfig& config, const Abilities& abilities);
+  absl::Status StartQuietly();
+  absl::Status ChooseMac(const DpdkDeviceConfig& config);
+  void AcceptMulticast();
+  void WaitForLink(uint32_t wait_ms);
+
+  const PortId port_;
+  std::string driver_;
+  MacAddress mac_;
+  PortCapabilities capabilities_;
+  bool mac_needs_promiscuous_ = false;
+  bool running_ = false;
+  // In this order: a port uses its pool.
+  std::vector<std::unique_ptr<DpdkPool>> pools_;
+  std::vector<std::unique_ptr<DpdkPort>> ports_;
+};
+
+}  // namespace usher

@@ -1,0 +1,164 @@
+#include "stack/port/dpdk/dpdk_port.h"
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_prefetch.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace usher {
+namespace {
+
+constexpr uint32_t kPrefetchAhead = 4;
+constexpr uint16_t kShortestFrame = RTE_ETHER_HDR_LEN;
+
+// The answer to each combination of TxFlag bits.
+constexpr std::array<uint64_t, 8> kTxOffloads = [] {
+  std::array<uint64_t, 8> offloads{};
+  for (uint32_t flags = 1; flags < offloads.size(); ++flags) {
+    if ((flags & (kTxIpChecksum | kTxTcpChecksum)) == 0) continue;
+    offloads[flags] |= (flags & kTxIpv4) != 0 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+    if ((flags & kTxIpv4) != 0 && (flags & kTxIpChecksum) != 0)
+      offloads[flags] |= RTE_MBUF_F_TX_IP_CKSUM;
+    if ((flags & kTxTcpChecksum) != 0) offloads[flags] |= RTE_MBUF_F_TX_TCP_CKSUM;
+  }
+  return offloads;
+}();
+static_assert((kTxIpv4 | kTxIpChecksum | kTxTcpChecksum) == kTxOffloads.size() - 1);
+
+// Only GOOD counts. NONE (correct data, wrong checksum field: a neighbour's unfinished offload) and
+// UNKNOWN leave the check to software.
+uint16_t RxFlagsOf(uint64_t offloads) {
+  uint16_t flags = 0;
+  if ((offloads & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+    flags |= kRxIpChecksumGood;
+  if ((offloads & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+    flags |= kRxL4ChecksumGood;
+  if ((offloads & RTE_MBUF_F_RX_RSS_HASH) != 0) flags |= kRxFlowHash;
+  return flags;
+}
+
+void Increment(std::atomic<uint64_t>& counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// Fills the driver's fields of a buffer whose reference count, segment count and successor are as
+// they must be at all times (see DpdkPool).
+rte_mbuf* Prepare(const TxPacket& packet) {
+  auto* mbuf = static_cast<rte_mbuf*>(packet.handle);
+  mbuf->data_off = static_cast<uint16_t>(packet.data - RoomOf(packet.handle));
+  mbuf->data_len = packet.length;
+  mbuf->pkt_len = packet.length;
+  mbuf->ol_flags = kTxOffloads[packet.flags & (kTxOffloads.size() - 1)];
+  // The second cache line is only touched for those who will read it.
+  if (mbuf->ol_flags != 0)
+    mbuf->tx_offload =
+        rte_mbuf_tx_offload(packet.l2_length, packet.l3_length, packet.l4_length, 0, 0, 0, 0);
+  return mbuf;
+}
+
+}  // namespace
+
+uint32_t DpdkPort::RxBurst(std::span<Packet> out) {
+  if (!running_.load(std::memory_order_acquire)) [[unlikely]]
+    return 0;
+  std::array<rte_mbuf*, kBurstSize> mbufs;
+  const auto wanted = static_cast<uint16_t>(std::min<size_t>(out.size(), kBurstSize));
+  const uint32_t received = rte_eth_rx_burst(port_, queue_, mbufs.data(), wanted);
+
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < std::min(received, kPrefetchAhead); ++i)
+    rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
+  for (uint32_t i = 0; i < received; ++i) {
+    if (i + kPrefetchAhead < received)
+      rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + kPrefetchAhead], void*));
+    rte_mbuf* mbuf = mbufs[i];
+    const bool ours = mbuf->nb_segs == 1 && mbuf->pool == dpdk_pool_.mempool() &&
+                      (mbuf->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)) == 0;
+    if (ours) [[likely]]
+      Accept(mbuf, &out[n++]);
+    else
+      n += CopyIn(mbuf, &out[n]) ? 1 : 0;
+  }
+  return n;
+}
+
+inline void DpdkPort::Accept(rte_mbuf* mbuf, Packet* out) {
+  out->data = rte_pktmbuf_mtod(mbuf, uint8_t*);
+  out->handle = mbuf;
+  out->flow_hash = mbuf->hash.rss;
+  out->length = mbuf->data_len;
+  out->flags = RxFlagsOf(mbuf->ol_flags);
+}
+
+bool DpdkPort::CopyIn(rte_mbuf* mbuf, Packet* out) {
+  const uint32_t length = mbuf->pkt_len;
+  if (length > kBufferRoom - kBufferHeadroom || !pool().Allocate(out)) {
+    rte_pktmbuf_free(mbuf);
+    Increment(rx_dropped_);
+    return false;
+  }
+  const void* whole = rte_pktmbuf_read(mbuf, 0, length, out->data);
+  if (whole != out->data) std::memcpy(out->data, whole, length);
+  out->flow_hash = mbuf->hash.rss;
+  out->length = static_cast<uint16_t>(length);
+  out->flags = RxFlagsOf(mbuf->ol_flags);
+  rte_pktmbuf_free(mbuf);
+  Increment(rx_copied_);
+  return true;
+}
+
+uint32_t DpdkPort::TxBurst(std::span<const TxPacket> packets) {
+  if (!running_.load(std::memory_order_acquire)) [[unlikely]]
+    return 0;
+  uint32_t taken = 0;
+  while (taken < packets.size()) {
+    std::array<rte_mbuf*, kBurstSize> mbufs;
+    const std::span<const TxPacket> rest = packets.subspan(taken);
+    const auto n = static_cast<uint16_t>(std::min<size_t>(rest.size(), kBurstSize));
+    for (uint32_t i = 0; i < n; ++i) {
+      if (i + kPrefetchAhead < n) __builtin_prefetch(rest[i + kPrefetchAhead].handle, 1);
+      mbufs[i] = Prepare(rest[i]);
+    }
+    const uint32_t sent = rte_eth_tx_burst(port_, queue_, mbufs.data(), n);
+    taken += sent;
+    if (sent == n) continue;
+    const uint32_t refused = RefuseUnsendable(rest.subspan(sent));
+    if (refused == 0) break;
+    taken += refused;
+  }
+  return taken;
+}
+
+// Drivers stop at such a frame, and would again, so that nothing behind it would ever leave.
+uint32_t DpdkPort::RefuseUnsendable(std::span<const TxPacket> rest) {
+  uint32_t n = 0;
+  while (n < rest.size() &&
+         (rest[n].length > capabilities().max_frame || rest[n].length < kShortestFrame)) {
+    pool().Free(rest[n++].handle);
+    Increment(tx_refused_);
+  }
+  return n;
+}
+
+void DpdkPort::Reclaim() {
+  if (!can_reclaim_ || !running_.load(std::memory_order_acquire)) return;
+  can_reclaim_ = rte_eth_tx_done_cleanup(port_, queue_, 0) != -ENOTSUP;
+}
+
+bool DpdkPort::LinkUp() const {
+  rte_eth_link link;
+  return running_.load(std::memory_order_acquire) && rte_eth_link_get_nowait(port_, &link) == 0 &&
+         link.link_status == RTE_ETH_LINK_UP;
+}
+
+DpdkPort::Counts DpdkPort::counts() const {
+  return {.rx_copied = rx_copied_.load(std::memory_order_relaxed),
+          .rx_dropped = rx_dropped_.load(std::memory_order_relaxed),
+          .tx_refused = tx_refused_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace usher
