@@ -1,14 +1,15 @@
 // One TCP connection, from ESTABLISHED (or SYN-SENT) to its end.
 //
-// Read in this order: the fields below (RFC 9293 section 3.3.1 names), input.cc (section 3.10.7, step
-// by step), ack.cc (what an acknowledgment does), output.cc (the only sender), timers.cc, user.cc
-// (the calls of section 3.10). A connection lives in a slot of the shard's pool, knows nothing of
-// tables, listeners or applications, and changes only inside calls made by its shard: afterwards the
-// shard looks at `fate()` and files it anew (demux, TIME-WAIT, pool).
+// Read in this order: the fields below (RFC 9293 section 3.3.1 names), input.cc (section 3.10.7,
+// step by step), ack.cc (what an acknowledgment does), output.cc (the only sender), timers.cc,
+// user.cc (the calls of section 3.10). A connection lives in a slot of the shard's pool, knows
+// nothing of tables, listeners or applications, and changes only inside calls made by its shard:
+// afterwards the shard looks at `fate()` and files it anew (demux, TIME-WAIT, pool).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "stack/base/seq.h"
@@ -19,24 +20,24 @@
 #include "stack/tcp/context.h"
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_buffer.h"
-#include "stack/tcp/recovery/loss_recovery.h"
+#include "stack/tcp/recovery/send_control.h"
 #include "stack/tcp/segment.h"
 #include "stack/tcp/send_buffer.h"
 #include "stack/tcp/types.h"
 
 namespace usher {
 
-// What a handshake agreed on: how a passive open makes a connection (listen/), and what both ends of
-// an active open come to.
+// What a handshake agreed on: how a passive open makes a connection (listen/), and what both ends
+// of an active open come to.
 struct HandshakeResult {
   FourTuple tuple;
   Path path;
   Seq iss;
   Seq irs;
-  uint16_t peer_mss = 536;       // from the peer's MSS option, floor applied
-  uint16_t window = 0;           // of the segment that completed the handshake, unscaled
-  uint32_t rcv_wnd = 0;          // what our SYN-ACK advertised, bytes
-  uint32_t window_clamp = 0;     // largest window we may ever advertise, bytes
+  uint16_t peer_mss = 536;    // from the peer's MSS option, floor applied
+  uint16_t window = 0;        // of the segment that completed the handshake, unscaled
+  uint32_t rcv_wnd = 0;       // what our SYN-ACK advertised, bytes
+  uint32_t window_clamp = 0;  // largest window we may ever advertise, bytes
   uint8_t snd_wscale = 0;
   uint8_t rcv_wscale = 0;
   bool wscale_ok = false;
@@ -52,18 +53,18 @@ struct HandshakeResult {
 
 // Settings of one connection; a listener hands its own to its children.
 struct TcpOptionsSet {
-  bool no_delay = false;          // TCP_NODELAY
-  bool cork = false;              // TCP_CORK
-  bool keepalive = false;         // SO_KEEPALIVE
-  bool linger = false;            // SO_LINGER
-  bool window_locked = false;     // SO_RCVBUF was set: no auto-tuning
+  bool no_delay = false;       // TCP_NODELAY
+  bool cork = false;           // TCP_CORK
+  bool keepalive = false;      // SO_KEEPALIVE
+  bool linger = false;         // SO_LINGER
+  bool window_locked = false;  // SO_RCVBUF was set: no auto-tuning
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
   uint32_t keepalive_time_s = 0;  // 0: the sysctl's
   uint32_t keepalive_intvl_s = 0;
   uint16_t keepalive_probes = 0;
-  int16_t linger2_s = 0;          // TCP_LINGER2; 0: tcp_fin_timeout, negative: none
-  uint32_t user_timeout_ms = 0;   // TCP_USER_TIMEOUT; 0: by tcp_retries2
+  int16_t linger2_s = 0;              // TCP_LINGER2; 0: tcp_fin_timeout, negative: none
+  uint32_t user_timeout_ms = 0;       // TCP_USER_TIMEOUT; 0: by tcp_retries2
   uint32_t receive_buffer_bytes = 0;  // 0: tcp_rmem's default
   uint32_t send_buffer_bytes = 0;     // 0: tcp_wmem's default
   CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
@@ -86,7 +87,8 @@ struct IoResult {
 class TcpConnection {
  public:
   // ---- Birth and death (shard and listener) ----
-  // An active open (section 3.10.1): sends the SYN. `slot` is the index in the pool and timer wheel.
+  // An active open (section 3.10.1): sends the SYN. `slot` is the index in the pool and timer
+  // wheel.
   void OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
                   const TcpOptionsSet& options);
   // A completed handshake: ESTABLISHED from the start. `segment` completed it; process it next by
@@ -111,12 +113,13 @@ class TcpConnection {
   // Zero-copy: up to `max` contiguous bytes, the buffer shared until the slice dies.
   IoResult ReadSlice(TcpContext& ctx, uint32_t max, Slice* out);
   IoResult Write(TcpContext& ctx, std::span<const uint8_t> data);
-  // Zero-copy: `data` stays the caller's and unchanged until `release(context)` is called, once, when
-  // the peer has acknowledged it or the connection is gone. All or nothing (kAgain).
+  // Zero-copy: `data` stays the caller's and unchanged until `release(context)` is called, once,
+  // when the peer has acknowledged it or the connection is gone. All or nothing (kAgain).
   IoResult WriteExternal(TcpContext& ctx, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
   Error Shutdown(TcpContext& ctx, ShutdownHow how);
-  // The owner lets go: FIN, or RST if unread data would be lost (RFC 1122 4.2.2.13) or by SO_LINGER.
+  // The owner lets go: FIN, or RST if unread data would be lost (RFC 1122 4.2.2.13) or by
+  // SO_LINGER.
   void Close(TcpContext& ctx);
   void Abort(TcpContext& ctx);  // RST, section 3.10.5
   void ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options);
@@ -132,23 +135,240 @@ class TcpConnection {
   uint32_t readable_bytes() const { return receive_buffer_.size(); }
   uint32_t unacked_bytes() const { return send_buffer_.size(); }
   bool at_end_of_stream() const { return fin_received_ && receive_buffer_.size() == 0; }
-  struct Info;  // TCP_INFO; info.h
-  void FillInfo(const TcpContext& ctx, Info* info) const;
-
   // Links and marks of the shard's lists; see TcpContext.
   TcpConnection* next_event = nullptr;
   TcpConnection* next_output = nullptr;
-  uint8_t events = 0;            // EventMask, undelivered
+  uint8_t events = 0;  // EventMask, undelivered
   bool event_queued = false;
   bool output_queued = false;
-  bool accepted = false;         // handed to the application; no events before
-  uint32_t generation = 0;       // of the slot, for handles
-  uint32_t next_accept = 0;      // accept queue link
-  uint32_t listener = 0;         // where it came from, with its generation; 0: active open
+  bool accepted = false;     // handed to the application; no events before
+  uint32_t generation = 0;   // of the slot, for handles
+  uint32_t next_accept = 0;  // accept queue link
+  uint32_t listener = 0;     // where it came from, with its generation; 0: active open
   void* user_data = nullptr;
 
  private:
-  friend class TimeWaitTable;
+  friend struct TimeWaitFacts;
+
+  static constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
+  static constexpr Duration kTimeWaitLength = Duration::Seconds(60);
+  static constexpr uint32_t kMinPathMtuV4 = 552;  // as Linux's min_pmtu; RFC 5927 section 7
+  static constexpr uint32_t kMinPathMtuV6 = 1280;
+
+  struct NextSegment;
+
+  // -- input.cc: section 3.10.7 --
+  void ReceiveInSynSent(TcpContext& ctx, Segment& s);
+  void TakePeerSyn(TcpContext& ctx, const Segment& s);
+  void Establish(TcpContext& ctx);
+  bool AcceptSequence(TcpContext& ctx, Segment& s);
+  bool PawsReject(TcpContext& ctx, const Segment& s);
+  bool PassReset(TcpContext& ctx, const Segment& s);
+  bool PassAck(TcpContext& ctx, Segment& s);
+  void AdvanceStateOnAck(TcpContext& ctx);
+  void UpdateTsRecent(TcpContext& ctx, const Segment& s);
+  bool UpdateSendWindow(const Segment& s);
+  uint32_t ReceiveWindow() const;  // what the peer may still send beyond rcv_nxt_
+  void ReceiveText(TcpContext& ctx, Segment& s);
+  void TrimToWindow(Segment& s);
+  void QueueInOrder(TcpContext& ctx, Segment& s);
+  void DrainReassembly();
+  void QueueOutOfOrder(TcpContext& ctx, Segment& s);
+  BufferHeader* HoldPayload(TcpContext& ctx, Segment& s);
+  bool ReceiveBeyondClose(TcpContext& ctx, const Segment& s);
+  void ReceiveFin(TcpContext& ctx);
+  void MeasureReceive(TcpContext& ctx, uint32_t length);
+  void EnterQuickAck(uint32_t most);
+  void GrowReceiveWindow(TcpContext& ctx, uint32_t length);
+  void NoteDuplicate(SackBlock duplicate);
+
+  // -- ack.cc --
+  void TakeAck(TcpContext& ctx, const Segment& s);
+  void AdvanceSndUna(TcpContext& ctx, Seq ack);
+  static void CountRecovery(TcpContext& ctx, uint32_t events);
+
+  // -- output.cc --
+  void WantOutput(TcpContext& ctx);
+  void ScheduleAck(TcpContext& ctx);
+  bool AckDueNow(const TcpContext& ctx) const;
+  bool HasUnsent() const;
+  bool MaySend() const;
+  NextSegment ChooseNext(TcpContext& ctx, uint32_t max_payload) const;
+  void SendData(TcpContext& ctx);
+  bool SendNew(TcpContext& ctx, const NextSegment& next);
+  void NoteDataSent(TcpContext& ctx);
+  void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags);
+  void AckSent();
+  uint32_t SackOptionSize() const;
+  size_t WriteOptions(const TcpContext& ctx, uint8_t* out);
+  void SendBare(TcpContext& ctx, Seq seq, uint16_t flags);
+  void SendAck(TcpContext& ctx);
+  bool OutOfWindowLimited(TcpContext& ctx, Counter skipped);
+  void SendChallengeAck(TcpContext& ctx, Counter cause);
+  void SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter skipped);
+  void SendRst(TcpContext& ctx);
+  static void SendResetFor(TcpContext& ctx, Segment& s);
+  uint32_t ComputeWindow(const TcpContext& ctx) const;
+  uint16_t AdvertiseWindow(TcpContext& ctx);
+  void Retransmit(TcpContext& ctx);
+  bool RetransmitOne(TcpContext& ctx, const Retransmission& r);
+  void SendLossProbe(TcpContext& ctx);
+  void SendWindowProbe(TcpContext& ctx);
+  bool EmitSyn(TcpContext& ctx, bool with_ack);
+  bool ResendSyn(TcpContext& ctx);
+  void UpdateMss(TcpContext& ctx);
+
+  // -- timers.cc --
+  void ArmTimers(TcpContext& ctx);
+  void OnSendTimer(TcpContext& ctx);
+  void OnPersistTimer(TcpContext& ctx);
+  void OnDelayedAckTimer(TcpContext& ctx);
+  void OnLifeTimer(TcpContext& ctx);
+  void ArmDelayedAck(TcpContext& ctx);
+  void ArmPersist(TcpContext& ctx);
+  void ArmKeepalive(const TcpContext& ctx);
+  void OnWindowAfterProbe(TcpContext& ctx);
+  bool RetriedTooLong(const TcpContext& ctx) const;
+  bool OrphanStuck(const TcpContext& ctx) const;
+  uint32_t OrphanRetries(const TcpContext& ctx) const;
+  static Duration BackoffTime(const TcpContext& ctx, uint32_t retries);
+  Duration KeepaliveTime(const TcpContext& ctx) const;
+  void GiveUp(TcpContext& ctx);
+
+  // -- user.cc --
+  void Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
+            const TcpOptionsSet& options);
+  void StartTransfer(TcpContext& ctx);
+  std::optional<IoResult> NothingToRead();
+  void AfterRead(TcpContext& ctx);
+  void TuneReceiveBuffer(TcpContext& ctx);
+  Error WriteError() const;
+  void QueueFin(TcpContext& ctx);
+  void Orphan(TcpContext& ctx);
+  void EnterFinWait2Orphaned(TcpContext& ctx);
+  Duration FinTimeout(const TcpContext& ctx) const;
+  void LowerPathMtu(TcpContext& ctx, uint32_t mtu);
+  void Raise(TcpContext& ctx, uint8_t event);
+  void QueueEvents(TcpContext& ctx);
+  void Enter(TcpContext& ctx, TcpState state);
+  void Die(TcpContext& ctx, Error error);  // -> CLOSED; sends nothing
+  void EnterTimeWait(TcpContext& ctx, TcpState substate);
+  uint32_t ReceiveBufferLimit(const TcpContext& ctx) const;
+  uint32_t FullReceiveSpace(const TcpContext& ctx) const;
+  uint32_t SendBufferLimit(const TcpContext& ctx) const;
+  uint32_t ReassemblyLimit(const TcpContext& ctx) const;
+  bool AdmitReceiveMemory(TcpContext& ctx);
+  bool AdmitSendMemory(const TcpContext& ctx) const;
+  void ChargeMemory(TcpContext& ctx);
+
+  static RecoveryContext Recovery(TcpContext& ctx);
+  Duration Rto(const TcpContext& ctx) const {
+    return control_.recovery().rto(ctx.recovery_settings);
+  }
+  // The sequence number of the first byte in the send buffer, and of the byte behind its last.
+  Seq DataBase() const { return snd_una_ + (syn_unacked_ ? 1 : 0); }
+  Seq WriteEnd() const { return DataBase() + send_buffer_.size(); }
+
+  // What both sides agreed to use.
+  struct NegotiatedOptions {
+    bool timestamps : 1 = false;
+    bool sack : 1 = false;
+    bool wscale : 1 = false;
+  };
+
+  // -- Name, state --
+  FourTuple tuple_;
+  Path path_;
+  uint32_t slot_ = 0;
+  TcpState state_ = TcpState::kClosed;
+  TcpState time_wait_substate_ = TcpState::kTimeWait;
+  Fate fate_ = Fate::kAlive;
+  Error error_ = Error::kNone;
+  Error soft_error_ = Error::kNone;  // an ICMP hint, for when the connection times out
+  NegotiatedOptions options_in_use_;
+  uint8_t snd_wscale_ = 0;
+  uint8_t rcv_wscale_ = 0;
+
+  // -- Send sequence space (section 3.3.1) --
+  Seq iss_;
+  Seq snd_una_;
+  Seq snd_nxt_;
+  Seq snd_wl1_;
+  Seq snd_sml_;              // end of the last segment smaller than the MSS (Minshall)
+  uint32_t snd_wnd_ = 0;     // bytes
+  uint32_t max_window_ = 0;  // largest snd_wnd_ ever (MAX.SND.WND, RFC 5961)
+
+  // -- Receive sequence space --
+  Seq irs_;
+  Seq rcv_nxt_;
+  Seq rcv_wup_;                        // rcv_nxt_ when last advertised (Last.ACK.sent, RFC 7323)
+  Seq copied_seq_;                     // first number the application has not read
+  Seq fin_seq_;                        // of a FIN that came out of order
+  uint32_t rcv_wnd_ = 0;               // bytes, advertised at rcv_wup_
+  uint32_t rcv_ssthresh_ = 0;          // the window offered at most now; grows with data
+  uint32_t window_clamp_ = 0;          // the window ever offered at most
+  uint32_t receive_buffer_limit_ = 0;  // as tuned; 0: not tuned
+
+  // -- Options and sizes --
+  uint16_t peer_mss_ = 536;
+  uint16_t mss_ = 536;  // payload of a full segment without SACK blocks
+  uint16_t advertised_mss_ = 536;
+  uint16_t rcv_mss_ = 536;  // estimate of what the peer sends
+  uint32_t ts_recent_ = 0;
+  uint32_t ts_offset_ = 0;
+  uint32_t first_syn_tsval_ = 0;
+  Instant ts_recent_at_;
+
+  // -- Acknowledging --
+  SackBlock dsack_;
+  uint16_t ack_timeout_ms_ = 0;  // 0: no data yet
+  uint8_t quick_acks_ = 0;       // acknowledgments still to be sent at once
+  uint8_t probes_out_ = 0;
+  uint8_t keepalive_probes_out_ = 0;
+  bool interactive_ : 1 = false;  // answers follow requests: they carry the ACKs
+  bool ack_pending_ : 1 = false;
+  bool ack_now_ : 1 = false;
+  bool has_dsack_ : 1 = false;
+  bool out_of_window_acked_ : 1 = false;
+
+  // -- Marks --
+  bool has_owner_ : 1 = false;
+  bool counted_orphan_ : 1 = false;
+  bool syn_unacked_ : 1 = false;
+  bool fin_queued_ : 1 = false;  // the application has closed its side
+  bool fin_sent_ : 1 = false;
+  bool fin_received_ : 1 = false;
+  bool fin_received_now_ : 1 = false;  // within one call of Receive
+  bool out_of_order_fin_ : 1 = false;
+  bool shut_read_ : 1 = false;
+  bool error_reported_ : 1 = false;
+  bool write_blocked_ : 1 = false;  // a Write was cut short: kEventWritable is due
+  bool retransmit_due_ : 1 = false;
+  bool send_new_first_ : 1 = false;
+  bool one_segment_window_ : 1 = false;
+
+  // -- Times --
+  Instant last_progress_;  // snd_una_ moved, or sending began
+  Instant last_data_received_;
+  Instant last_data_sent_;
+  Instant last_ack_received_;
+  Instant last_out_of_window_ack_;
+  Instant orphaned_at_;
+  Instant delayed_ack_deadline_ = Instant::Never();
+  Instant persist_deadline_ = Instant::Never();
+  Instant life_deadline_ = Instant::Never();
+  Duration time_wait_length_;
+  Instant tune_started_;
+  Seq tune_seq_;
+  uint32_t tune_space_ = 0;
+
+  // -- Buffers and control --
+  uint32_t charged_ = 0;  // bytes of tcp_mem
+  SendBuffer send_buffer_;
+  ReceiveBuffer receive_buffer_;
+  Reassembly reassembly_{1};
+  SendControl control_;
+  TcpOptionsSet options_;
 };
 
 }  // namespace usher

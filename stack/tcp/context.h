@@ -1,4 +1,5 @@
-// What a shard lends to its connections. One per shard; everything in it belongs to the shard's thread.
+// What a shard lends to its connections. One per shard; everything in it belongs to the shard's
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "stack/ip/egress.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/memory.h"
+#include "stack/tcp/recovery/rtt.h"
 #include "stack/tcp/recovery/sent_queue.h"
 #include "stack/tcp/send_buffer.h"
 
@@ -22,14 +24,14 @@ struct TcpContext {
   Egress& egress;
   Counters& counters;
   const Sysctls& sysctls;
+  RecoverySettings recovery_settings;  // made from the sysctls
   const IsnGenerator& isn;
   TcpMemory& memory;
   SendBlockPool& send_blocks;
   SentSegmentPool& sent_segments;
-  ReleaseQueue& releases;
-  TimerWheel& timers;      // a connection's timer has the index of its slot
-  PacketPool& packets;     // for payload that has to be copied to be kept
-  uint32_t orphans = 0;    // connections without an owner, bounded by tcp_max_orphans
+  TimerWheel& timers;                    // a connection's timer has the index of its slot
+  PacketPool& packets;                   // for payload that has to be copied to be kept
+  uint32_t orphans = 0;                  // connections without an owner, bounded by tcp_max_orphans
   TcpConnection* events_head = nullptr;  // connections with undelivered events
   TcpConnection* events_tail = nullptr;
   TcpConnection* output_head = nullptr;  // connections that owe an ACK or have data to send

@@ -17,15 +17,16 @@ class IsnGenerator {
   explicit IsnGenerator(RandomSource& random)
       : isn_key_(SipKey::From(random)), timestamp_key_(SipKey::From(random)) {}
 
-  // RFC 6528: ISN = M + F(addresses, ports, secret), M a clock that ticks every 64 ns (it wraps after
-  // 275 s, longer than a segment lives).
+  // RFC 6528: ISN = M + F(addresses, ports, secret), M a clock that ticks every 64 ns (it wraps
+  // after 275 s, longer than a segment lives).
   Seq Next(const FourTuple& tuple, Instant now) const {
     return Seq(static_cast<uint32_t>(WireHash(isn_key_, tuple)) +
                static_cast<uint32_t>(now.ns() >> 6));
   }
 
   // What is added to the millisecond clock of a connection's timestamps, so that they tell neither
-  // uptime nor which connections share a host (RFC 7323 section 5.4; ports included, CVE-2026-23247).
+  // uptime nor which connections share a host (RFC 7323 section 5.4; ports included,
+  // CVE-2026-23247).
   uint32_t TimestampOffset(const FourTuple& tuple) const {
     return static_cast<uint32_t>(WireHash(timestamp_key_, tuple));
   }

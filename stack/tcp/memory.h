@@ -56,6 +56,8 @@ class TcpMemory {
   }
 
   bool under_pressure() const { return under_pressure_; }
+  // The high limit is reached: only what every connection is entitled to may still be taken.
+  bool exhausted() const { return charged_ >= high_; }
   uint64_t charged_bytes() const { return charged_; }
 
  private:

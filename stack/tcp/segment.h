@@ -16,8 +16,8 @@ struct Segment {
   FourTuple tuple;             // local is the destination
   Seq seq;
   Seq ack;
-  uint16_t flags = 0;          // TcpFlags
-  uint16_t window = 0;         // as on the wire, unscaled
+  uint16_t flags = 0;   // TcpFlags
+  uint16_t window = 0;  // as on the wire, unscaled
   const uint8_t* payload = nullptr;
   uint32_t payload_length = 0;
   TcpOptions options;

@@ -1,0 +1,106 @@
+// What an acknowledgment does: loss detection, congestion control, the send buffer.
+#include <array>
+
+#include "stack/tcp/connection.h"
+
+namespace usher {
+namespace {
+
+struct EventCounter {
+  uint32_t event;
+  Counter counter;
+};
+
+constexpr EventCounter kEventCounters[] = {
+    {RecoveryEvent::kSackRecovery, Counter::TcpExtTCPSackRecovery},
+    {RecoveryEvent::kRenoRecovery, Counter::TcpExtTCPRenoRecovery},
+    {RecoveryEvent::kSackReneging, Counter::TcpExtTCPSACKReneging},
+    {RecoveryEvent::kSackReordering, Counter::TcpExtTCPSACKReorder},
+    {RecoveryEvent::kRenoReordering, Counter::TcpExtTCPRenoReorder},
+    {RecoveryEvent::kTimestampReordering, Counter::TcpExtTCPTSReorder},
+    {RecoveryEvent::kFullUndo, Counter::TcpExtTCPFullUndo},
+    {RecoveryEvent::kPartialUndo, Counter::TcpExtTCPPartialUndo},
+    {RecoveryEvent::kDsackUndo, Counter::TcpExtTCPDSACKUndo},
+    {RecoveryEvent::kLossUndo, Counter::TcpExtTCPLossUndo},
+    {RecoveryEvent::kSpuriousRto, Counter::TcpExtTCPSpuriousRTOs},
+    {RecoveryEvent::kLostRetransmit, Counter::TcpExtTCPLostRetransmit},
+    {RecoveryEvent::kLossProbe, Counter::TcpExtTCPLossProbes},
+    {RecoveryEvent::kLossProbeRecovery, Counter::TcpExtTCPLossProbeRecovery},
+    {RecoveryEvent::kTimeout, Counter::TcpExtTCPTimeouts},
+    {RecoveryEvent::kDsackReceived, Counter::TcpExtTCPDSACKRecv},
+    {RecoveryEvent::kDsackOfoReceived, Counter::TcpExtTCPDSACKOfoRecv},
+    {RecoveryEvent::kSackDiscarded, Counter::TcpExtTCPSACKDiscard},
+    {RecoveryEvent::kDsackIgnoredOld, Counter::TcpExtTCPDSACKIgnoredOld},
+    {RecoveryEvent::kDsackIgnoredNoUndo, Counter::TcpExtTCPDSACKIgnoredNoUndo},
+    {RecoveryEvent::kRenoFailure, Counter::TcpExtTCPRenoFailures},
+    {RecoveryEvent::kSackFailure, Counter::TcpExtTCPSackFailures},
+    {RecoveryEvent::kRenoRecoveryFailure, Counter::TcpExtTCPRenoRecoveryFail},
+    {RecoveryEvent::kSackRecoveryFailure, Counter::TcpExtTCPSackRecoveryFail},
+    {RecoveryEvent::kLossFailure, Counter::TcpExtTCPLossFailures},
+    {RecoveryEvent::kFastRetransmit, Counter::TcpExtTCPFastRetrans},
+    {RecoveryEvent::kSlowStartRetransmit, Counter::TcpExtTCPSlowStartRetrans},
+};
+
+}  // namespace
+
+void TcpConnection::CountRecovery(TcpContext& ctx, uint32_t events) {
+  if (events == 0) [[likely]]
+    return;
+  for (const EventCounter& e : kEventCounters)
+    if ((events & e.event) != 0) ctx.counters.Add(e.counter);
+}
+
+// `s.ack` is within SND.UNA - MAX.SND.WND .. SND.NXT.
+void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
+  const bool window_changed = UpdateSendWindow(s);
+  if (s.ack < snd_una_ && s.options.sack_count == 0) return;  // old, and nothing else in it
+
+  AckInput in;
+  in.ack = s.ack;
+  in.snd_una = snd_una_;
+  in.snd_nxt = snd_nxt_;
+  std::array<SeqRange, TcpOptions::kMaxSackBlocks> sack;
+  if (options_in_use_.sack) {
+    for (size_t i = 0; i < s.options.sack_count; ++i)
+      sack[i] = {s.options.sack[i].begin, s.options.sack[i].end};
+    in.sack = std::span(sack).first(s.options.sack_count);
+  }
+  in.has_data = s.Length() != 0;
+  in.window_changed = window_changed;
+  if (options_in_use_.timestamps && s.options.timestamps)
+    in.ts_echo_ms = s.options.timestamps->echo - ts_offset_;
+  in.max_window = max_window_;
+  in.can_send_new = WriteEnd() > snd_nxt_ && snd_una_ + snd_wnd_ > snd_nxt_;
+
+  const AckOutcome out = control_.OnAck(Recovery(ctx), in);
+  CountRecovery(ctx, out.events);
+  probes_out_ = 0;
+  keepalive_probes_out_ = 0;
+  if (s.ack > snd_una_) AdvanceSndUna(ctx, s.ack);
+  retransmit_due_ = out.retransmit;
+  send_new_first_ = out.send_new_first;
+  last_ack_received_ = ctx.now;
+  if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);
+  if (out.retransmit || HasUnsent()) WantOutput(ctx);
+}
+
+// SND.UNA moves: what it passes is the application's room again.
+void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
+  uint32_t acked = static_cast<uint32_t>(ack - snd_una_);
+  snd_una_ = ack;
+  last_progress_ = ctx.now;
+  if (syn_unacked_) {
+    syn_unacked_ = false;
+    --acked;
+  }
+  acked = std::min(acked, send_buffer_.size());  // the FIN's number is no byte
+  if (acked == 0) return;
+  send_buffer_.Acknowledge(ctx.send_blocks, acked);
+  ChargeMemory(ctx);
+  if (write_blocked_ && send_buffer_.size() <= SendBufferLimit(ctx) * 2 / 3) {
+    write_blocked_ = false;
+    Raise(ctx, kEventWritable);
+  }
+}
+
+}  // namespace usher

@@ -1,0 +1,468 @@
+// The arrival of a segment: RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323.
+#include <algorithm>
+
+#include "stack/tcp/connection.h"
+
+namespace usher {
+namespace {
+
+// RFC 7323 section 5.5: a timestamp older than this says nothing any more.
+constexpr Duration kPawsHorizon = Duration::Seconds(24 * 24 * 3600);
+constexpr uint32_t kMaxQuickAcks = 16;
+constexpr uint32_t kMinAckTimeoutMs = 40;
+
+}  // namespace
+
+void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
+  if (state_ == TcpState::kClosed) return;
+  if (state_ == TcpState::kSynSent) {
+    ReceiveInSynSent(ctx, s);
+  } else if (AcceptSequence(ctx, s) && PassReset(ctx, s)) {
+    if (PassAck(ctx, s) && state_ != TcpState::kClosed) {
+      ReceiveText(ctx, s);
+      if (fin_received_now_) ReceiveFin(ctx);
+    }
+  }
+  fin_received_now_ = false;
+  if (state_ == TcpState::kFinWait2 && !has_owner_) EnterFinWait2Orphaned(ctx);
+  if (state_ != TcpState::kClosed) ArmTimers(ctx);
+}
+
+// Section 3.10.7.3.
+void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
+  if (s.Has(TcpFlags::kAck)) {
+    if (s.ack <= iss_ || s.ack > snd_nxt_) {
+      if (!s.Has(TcpFlags::kRst)) SendResetFor(ctx, s);
+      return;
+    }
+    // A duplicate of an older incarnation's SYN-ACK must not pass (RFC 7323 section 5.2).
+    if (options_in_use_.timestamps && s.options.timestamps && s.options.timestamps->echo != 0) {
+      const uint32_t now = TimestampClock(ctx.now) + ts_offset_;
+      const uint32_t age = now - s.options.timestamps->echo;
+      if (age > now - first_syn_tsval_) {
+        ctx.counters.Add(Counter::TcpExtPAWSActive);
+        SendResetFor(ctx, s);
+        return;
+      }
+    }
+  }
+  if (s.Has(TcpFlags::kRst)) {
+    if (s.Has(TcpFlags::kAck)) Die(ctx, Error::kConnectionRefused);
+    return;
+  }
+  if (!s.Has(TcpFlags::kSyn)) return;
+  TakePeerSyn(ctx, s);
+  if (!s.Has(TcpFlags::kAck)) {  // simultaneous open
+    Enter(ctx, TcpState::kSynReceived);
+    ResendSyn(ctx);
+    return;
+  }
+  TakeAck(ctx, s);
+  snd_wnd_ = s.window;  // never scaled on a SYN
+  snd_wl1_ = s.seq;
+  max_window_ = snd_wnd_;
+  Establish(ctx);
+  if (s.payload_length != 0 || s.Has(TcpFlags::kFin)) {
+    // Data and FIN of a SYN-ACK stand one number behind the SYN.
+    s.seq += 1;
+    s.flags &= static_cast<uint16_t>(~TcpFlags::kSyn);
+    ReceiveText(ctx, s);
+    if (fin_received_now_) ReceiveFin(ctx);
+  }
+  SendAck(ctx);
+}
+
+// What the peer's SYN fixes for the life of an actively opened connection.
+void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
+  const TcpOptions& o = s.options;
+  irs_ = s.seq;
+  rcv_nxt_ = s.seq + 1;
+  rcv_wup_ = rcv_nxt_;
+  copied_seq_ = rcv_nxt_;
+  options_in_use_.timestamps &= o.timestamps.has_value();
+  options_in_use_.sack &= o.sack_permitted;
+  options_in_use_.wscale &= o.window_scale.has_value();
+  if (options_in_use_.timestamps) {
+    ts_recent_ = o.timestamps->value;
+    ts_recent_at_ = ctx.now;
+  }
+  if (options_in_use_.wscale) {
+    snd_wscale_ = *o.window_scale;
+  } else {
+    snd_wscale_ = rcv_wscale_ = 0;
+    window_clamp_ = std::min(window_clamp_, 65535u);
+  }
+  peer_mss_ = std::max<uint16_t>(o.mss.value_or(tuple_.remote.is_v4() ? 536 : 1220),
+                                 static_cast<uint16_t>(ctx.sysctls.tcp_min_snd_mss));
+  UpdateMss(ctx);
+}
+
+void TcpConnection::Establish(TcpContext& ctx) {
+  Enter(ctx, TcpState::kEstablished);
+  StartTransfer(ctx);
+  Raise(ctx, kEventConnected | kEventWritable);
+}
+
+// First step: PAWS, then the sequence check (section 3.10.7.4).
+bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
+  if (options_in_use_.timestamps && s.options.timestamps && !s.Has(TcpFlags::kRst) &&
+      PawsReject(ctx, s))
+    return false;
+
+  const uint32_t window = ReceiveWindow();
+  // A segment that ends before what we last acknowledged, or begins beyond the window. What begins
+  // at the window's very edge is accepted only as the answer to a closed window asks for.
+  const Seq right_edge = rcv_nxt_ + window;
+  if (s.EndSeq() >= rcv_wup_ && s.seq <= right_edge) return true;
+  if (s.Has(TcpFlags::kRst)) return false;
+  if (s.Has(TcpFlags::kSyn)) {
+    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+  } else {
+    SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
+  }
+  return false;
+}
+
+// RFC 7323 section 5.3, R1. True: the segment is dropped (and answered).
+// DEVIATION(RFC 7323 3.2): a segment without the option is taken, as Linux takes it; some middle
+// boxes strip it, and dropping would hang the connection.
+bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
+  const auto behind = static_cast<int32_t>(ts_recent_ - s.options.timestamps->value);
+  if (behind <= 0 || ctx.now - ts_recent_at_ > kPawsHorizon) return false;
+  // Pure acknowledgments overtake each other in the network; one that says nothing new passes if it
+  // is not older than a retransmission timeout.
+  const bool pure_ack = s.Length() == 0 && s.seq == rcv_nxt_ && s.ack == snd_una_ &&
+                        (static_cast<uint32_t>(s.window) << snd_wscale_) == snd_wnd_;
+  if (pure_ack && behind <= Rto(ctx).ms()) return false;
+  if (s.Has(TcpFlags::kSyn)) {
+    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+    return true;
+  }
+  ctx.counters.Add(Counter::TcpExtPAWSEstab);
+  SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedPAWS);
+  return true;
+}
+
+// Second and fourth step, by RFC 5961 sections 3 and 4: only a RST exactly at RCV.NXT resets; one
+// elsewhere in the window, and any SYN, is answered by a challenge ACK.
+bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
+  if (s.Has(TcpFlags::kRst)) {
+    // A peer that reset after we reported data beyond a hole resets at the end of that data.
+    const bool at_sacked_end =
+        options_in_use_.sack && !reassembly_.empty() && s.seq == reassembly_.end();
+    if (s.seq != rcv_nxt_ && !at_sacked_end) {
+      SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+      return false;
+    }
+    if (state_ == TcpState::kSynReceived) ctx.counters.Add(Counter::TcpAttemptFails);
+    Die(ctx, state_ == TcpState::kSynReceived ? Error::kConnectionRefused
+             : state_ == TcpState::kCloseWait ? Error::kBrokenPipe
+                                              : Error::kConnectionReset);
+    return false;
+  }
+  if (s.Has(TcpFlags::kSyn)) {
+    // The SYN-ACK of a simultaneous open repeats the peer's SYN: its acknowledgment is what counts.
+    if (state_ == TcpState::kSynReceived && s.Has(TcpFlags::kAck) && s.seq == irs_ &&
+        s.ack == snd_nxt_)
+      return true;
+    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+    return false;
+  }
+  return true;
+}
+
+// Fifth step. False: the segment is done with.
+bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
+  if (!s.Has(TcpFlags::kAck)) return false;
+  if (state_ == TcpState::kSynReceived) {
+    if (s.ack <= snd_una_ || s.ack > snd_nxt_) {
+      SendResetFor(ctx, s);
+      return false;
+    }
+    snd_wl1_ = s.seq;
+    snd_wnd_ = static_cast<uint32_t>(s.window) << (s.Has(TcpFlags::kSyn) ? 0 : snd_wscale_);
+    max_window_ = snd_wnd_;
+    TakeAck(ctx, s);
+    Establish(ctx);
+    return true;
+  }
+  // RFC 5961 section 5: what is older than the largest window ever offered was never sent by the
+  // peer of this connection. What is not yet sent is answered, not believed.
+  if (s.ack < snd_una_ - max_window_) {
+    SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+    return false;
+  }
+  if (s.ack > snd_nxt_) {
+    SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+    return false;
+  }
+  UpdateTsRecent(ctx, s);
+  TakeAck(ctx, s);
+  AdvanceStateOnAck(ctx);
+  return state_ != TcpState::kClosed;
+}
+
+// The part of the fifth step that depends on the state: has our FIN been acknowledged?
+void TcpConnection::AdvanceStateOnAck(TcpContext& ctx) {
+  if (!fin_sent_ || snd_una_ != snd_nxt_) return;
+  switch (state_) {
+    case TcpState::kFinWait1:
+      Enter(ctx, TcpState::kFinWait2);
+      break;
+    case TcpState::kClosing:
+      EnterTimeWait(ctx, TcpState::kTimeWait);
+      break;
+    case TcpState::kLastAck:
+      Die(ctx, Error::kNone);
+      break;
+    default:
+      break;
+  }
+}
+
+// RFC 7323 section 4.3: of segments that span what we last acknowledged, the newest timestamp.
+void TcpConnection::UpdateTsRecent(TcpContext& ctx, const Segment& s) {
+  if (!options_in_use_.timestamps || !s.options.timestamps || s.seq > rcv_wup_) return;
+  const auto ahead = static_cast<int32_t>(s.options.timestamps->value - ts_recent_);
+  if (ahead < 0 && ctx.now - ts_recent_at_ <= kPawsHorizon) return;
+  ts_recent_ = s.options.timestamps->value;
+  ts_recent_at_ = ctx.now;
+}
+
+// Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot shrink the window.
+bool TcpConnection::UpdateSendWindow(const Segment& s) {
+  const uint32_t window = static_cast<uint32_t>(s.window) << snd_wscale_;
+  const bool newer = s.ack > snd_una_ || s.seq > snd_wl1_ ||
+                     (s.seq == snd_wl1_ && (window > snd_wnd_ || window == 0));
+  if (!newer) return false;
+  const bool changed = window != snd_wnd_;
+  snd_wl1_ = s.seq;
+  snd_wnd_ = window;
+  max_window_ = std::max(max_window_, window);
+  return changed;
+}
+
+uint32_t TcpConnection::ReceiveWindow() const {
+  const int32_t left = (rcv_wup_ + rcv_wnd_) - rcv_nxt_;
+  return left > 0 ? static_cast<uint32_t>(left) : 0;
+}
+
+// Sixth and seventh step. URG needs no step of its own: urgent data is delivered in line
+// (RFC 6093 section 6 asks applications for nothing else).
+void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
+  const bool has_fin = s.Has(TcpFlags::kFin);
+  if (s.payload_length == 0 && !has_fin) return;
+  if (fin_received_) {  // CLOSE-WAIT and later: only a repetition can come
+    if (s.EndSeq() > rcv_nxt_) return;
+    SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
+    return;
+  }
+  if (!has_owner_ && ReceiveBeyondClose(ctx, s)) return;
+
+  // Wholly old, or partly: what was received before is reported back (RFC 2883), the rest used.
+  if (s.EndSeq() <= rcv_nxt_) {
+    NoteDuplicate({s.seq, s.EndSeq()});
+    ctx.counters.Add(Counter::TcpExtDelayedACKLost);
+    quick_acks_ = kMaxQuickAcks;
+    SendAck(ctx);
+    return;
+  }
+  TrimToWindow(s);
+  if (s.seq > rcv_nxt_) {
+    QueueOutOfOrder(ctx, s);
+    return;
+  }
+  QueueInOrder(ctx, s);
+}
+
+// Cuts the segment to RCV.NXT on its left and to the window on its right; a FIN that is cut off
+// will be sent again.
+void TcpConnection::TrimToWindow(Segment& s) {
+  if (s.seq < rcv_nxt_) {
+    NoteDuplicate({s.seq, rcv_nxt_});
+    const uint32_t old = static_cast<uint32_t>(rcv_nxt_ - s.seq);
+    s.payload += old;
+    s.payload_length -= old;
+    s.seq = rcv_nxt_;
+  }
+  const Seq right_edge = rcv_nxt_ + ReceiveWindow();
+  if (s.EndSeq() <= right_edge) return;
+  s.flags &= static_cast<uint16_t>(~TcpFlags::kFin);
+  const int32_t room = right_edge - s.seq;
+  s.payload_length = std::min(s.payload_length, static_cast<uint32_t>(std::max(room, 0)));
+}
+
+void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
+  const uint32_t length = s.payload_length;
+  if (length == 0 && !s.Has(TcpFlags::kFin)) {
+    // Nothing fits into the window: a probe of a closed window (section 3.8.6.1).
+    ctx.counters.Add(Counter::TcpExtTCPZeroWindowDrop);
+    SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
+    return;
+  }
+  if (length != 0) {
+    if (!AdmitReceiveMemory(ctx) ||
+        !receive_buffer_.Append(s.packet->packet, {s.payload, length}, ctx.packets)) {
+      ctx.counters.Add(Counter::TcpExtTCPRcvQDrop);
+      SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
+      return;
+    }
+    s.packet->packet.handle = nullptr;  // held now
+    rcv_nxt_ += length;
+    MeasureReceive(ctx, length);
+    Raise(ctx, kEventReadable);
+  }
+  fin_received_now_ = s.Has(TcpFlags::kFin);
+  if (!reassembly_.empty()) DrainReassembly();
+  ChargeMemory(ctx);
+  if (length >= 128) GrowReceiveWindow(ctx, length);
+  ScheduleAck(ctx);
+}
+
+// What was waiting behind the hole that just closed.
+void TcpConnection::DrainReassembly() {
+  const Reassembly::Chain chain = reassembly_.TakeInOrder(rcv_nxt_);
+  if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(chain.duplicate);
+  if (chain.first != nullptr) {
+    rcv_nxt_ += chain.bytes;
+    receive_buffer_.Append(chain);
+  }
+  // The gap closed, or part of it: the sender in recovery waits for this acknowledgment.
+  ack_now_ = true;
+  if (out_of_order_fin_ && rcv_nxt_ == fin_seq_) fin_received_now_ = true;
+}
+
+void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
+  if (s.Has(TcpFlags::kFin)) {
+    out_of_order_fin_ = true;
+    fin_seq_ = s.seq + s.payload_length;
+  }
+  if (s.payload_length != 0) {
+    BufferHeader* buffer = HoldPayload(ctx, s);
+    if (buffer == nullptr) {
+      ctx.counters.Add(Counter::TcpExtTCPOFODrop);
+    } else {
+      ctx.counters.Add(Counter::TcpExtTCPOFOQueue);
+      const auto result = reassembly_.Insert(buffer, s.seq, ReassemblyLimit(ctx));
+      if (result.outcome == Reassembly::Outcome::kRefused)
+        ctx.counters.Add(Counter::TcpExtTCPOFODrop);
+      if (result.pruned) ctx.counters.Add(Counter::TcpExtOfoPruned);
+      if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
+      if (result.duplicate.begin != result.duplicate.end) {
+        ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
+        NoteDuplicate(result.duplicate);
+      }
+      ChargeMemory(ctx);
+    }
+  }
+  // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.
+  SendAck(ctx);
+}
+
+// The buffer of an out-of-order segment, held; null if it has to be copied and no buffer is left.
+BufferHeader* TcpConnection::HoldPayload(TcpContext& ctx, Segment& s) {
+  Packet& packet = s.packet->packet;
+  if (!AdmitReceiveMemory(ctx)) return nullptr;
+  BufferHeader* header;
+  if (packet.handle != nullptr) {
+    header = Slice::Hold(packet, ctx.packets);
+    header->payload = s.payload;
+    packet.handle = nullptr;
+  } else {
+    // Memory of the reassembler of fragments: kept only as far as one buffer goes; the peer sends
+    // the rest again.
+    Packet copy;
+    if (!ctx.packets.Allocate(&copy)) return nullptr;
+    s.payload_length = std::min(s.payload_length, kBufferRoom - kBufferHeadroom);
+    std::copy_n(s.payload, s.payload_length, copy.data);
+    header = Slice::Hold(copy, ctx.packets);
+    header->payload = copy.data;
+  }
+  header->payload_length = s.payload_length;
+  return header;
+}
+
+// Data for an application that has let go of the connection: nobody will read it, and the peer must
+// know (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17). True: the connection was reset.
+bool TcpConnection::ReceiveBeyondClose(TcpContext& ctx, const Segment& s) {
+  if (s.payload_length == 0 || s.seq + s.payload_length <= rcv_nxt_) return false;
+  ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
+  SendRst(ctx);
+  Die(ctx, Error::kConnectionReset);
+  return true;
+}
+
+// Eighth step.
+void TcpConnection::ReceiveFin(TcpContext& ctx) {
+  fin_received_ = true;
+  out_of_order_fin_ = false;
+  rcv_nxt_ += 1;
+  reassembly_.Clear();
+  ChargeMemory(ctx);
+  Raise(ctx, kEventReadable);
+  switch (state_) {
+    case TcpState::kSynReceived:
+    case TcpState::kEstablished:
+      Enter(ctx, TcpState::kCloseWait);
+      ScheduleAck(ctx);
+      interactive_ = true;  // the answer is likely our own FIN: let it carry the ACK
+      break;
+    case TcpState::kFinWait1:  // our FIN is not acknowledged: both closed at once
+      SendAck(ctx);
+      Enter(ctx, TcpState::kClosing);
+      break;
+    case TcpState::kFinWait2:
+      SendAck(ctx);
+      EnterTimeWait(ctx, TcpState::kTimeWait);
+      break;
+    default:
+      break;
+  }
+}
+
+// Estimates the size of the peer's segments and the rhythm of its sending, which decide how long an
+// acknowledgment may wait (RFC 1122 section 4.2.3.2, RFC 5681 section 4.2).
+void TcpConnection::MeasureReceive(TcpContext& ctx, uint32_t length) {
+  rcv_mss_ = static_cast<uint16_t>(
+      std::clamp<uint32_t>(length, rcv_mss_, std::max<uint32_t>(rcv_mss_, advertised_mss_)));
+  const auto rto_ms = static_cast<uint32_t>(Rto(ctx).ms());
+  if (ack_timeout_ms_ == 0) {  // the first data: acknowledge at once while the sender slow-starts
+    EnterQuickAck(kMaxQuickAcks);
+    ack_timeout_ms_ = kMinAckTimeoutMs;
+  } else {
+    const auto gap =
+        static_cast<uint32_t>(std::min<int64_t>((ctx.now - last_data_received_).ms(), rto_ms + 1));
+    if (gap <= kMinAckTimeoutMs / 2) {
+      ack_timeout_ms_ = static_cast<uint16_t>(ack_timeout_ms_ / 2 + kMinAckTimeoutMs / 2);
+    } else if (gap < ack_timeout_ms_) {
+      ack_timeout_ms_ = static_cast<uint16_t>(std::min(ack_timeout_ms_ / 2 + gap, rto_ms));
+    } else if (gap > rto_ms) {
+      EnterQuickAck(kMaxQuickAcks);  // the sender restarted after idling
+    }
+  }
+  last_data_received_ = ctx.now;
+}
+
+void TcpConnection::EnterQuickAck(uint32_t most) {
+  const uint32_t wanted = std::max(rcv_wnd_ / (2u * std::max<uint32_t>(rcv_mss_, 1)), 2u);
+  quick_acks_ = static_cast<uint8_t>(std::max<uint32_t>(quick_acks_, std::min(wanted, most)));
+}
+
+// Lets the window follow what the application reads: two segments more for each that came, up to
+// the clamp, unless memory is short.
+void TcpConnection::GrowReceiveWindow(TcpContext& ctx, uint32_t length) {
+  if (rcv_ssthresh_ >= window_clamp_ || ctx.memory.under_pressure()) return;
+  const uint32_t space = FullReceiveSpace(ctx);
+  if (rcv_ssthresh_ >= space) return;
+  const uint32_t step = std::max(2 * static_cast<uint32_t>(advertised_mss_), length);
+  rcv_ssthresh_ = std::min({rcv_ssthresh_ + step, window_clamp_, space});
+}
+
+// RFC 2883: the next acknowledgment says which bytes came twice.
+void TcpConnection::NoteDuplicate(SackBlock duplicate) {
+  if (!options_in_use_.sack || has_dsack_) return;
+  has_dsack_ = true;
+  dsack_ = duplicate;
+}
+
+}  // namespace usher

@@ -1,0 +1,444 @@
+// The only sender of a connection's segments.
+#include <algorithm>
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/reset.h"
+#include "stack/tcp/window.h"
+
+namespace usher {
+namespace {
+
+constexpr uint32_t kSackBlockSize = 8;
+constexpr uint32_t kSackHeaderSize = 4;  // two NOPs, kind, length
+
+uint32_t HeadersOf(const FourTuple& tuple) { return tuple.remote.is_v4() ? 40 : 60; }
+
+}  // namespace
+
+RecoveryContext TcpConnection::Recovery(TcpContext& ctx) {
+  return {ctx.now, ctx.sent_segments, ctx.recovery_settings};
+}
+
+// The largest payload: what the peer takes, what the path takes, less the options on each segment.
+void TcpConnection::UpdateMss(TcpContext& ctx) {
+  uint32_t whole = std::min<uint32_t>(peer_mss_, path_.mtu - HeadersOf(tuple_));
+  if (options_.user_mss != 0) whole = std::min<uint32_t>(whole, options_.user_mss);
+  whole = std::max<uint32_t>(whole, ctx.sysctls.tcp_min_snd_mss);
+  const uint32_t timestamps = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
+  mss_ = static_cast<uint16_t>(whole - timestamps);
+  control_.set_mss(mss_);
+}
+
+void TcpConnection::WantOutput(TcpContext& ctx) {
+  if (output_queued) return;
+  output_queued = true;
+  next_output = nullptr;
+  (ctx.output_tail != nullptr ? ctx.output_tail->next_output : ctx.output_head) = this;
+  ctx.output_tail = this;
+}
+
+void TcpConnection::ScheduleAck(TcpContext& ctx) {
+  ack_pending_ = true;
+  WantOutput(ctx);
+}
+
+void TcpConnection::Flush(TcpContext& ctx) {
+  if (state_ == TcpState::kClosed) return;
+  if (retransmit_due_ && !send_new_first_) Retransmit(ctx);
+  SendData(ctx);
+  if (retransmit_due_) Retransmit(ctx);  // F-RTO sent new data first
+  if (ack_pending_) {
+    if (AckDueNow(ctx)) {
+      SendAck(ctx);
+    } else if (delayed_ack_deadline_ == Instant::Never()) {
+      ArmDelayedAck(ctx);
+    }
+  }
+  ArmTimers(ctx);
+}
+
+// More than one full segment waits for its acknowledgment, or the sender needs it now.
+bool TcpConnection::AckDueNow(const TcpContext& ctx) const {
+  if (ack_now_ || (quick_acks_ != 0 && !interactive_)) return true;
+  if (!reassembly_.empty()) return true;
+  if (static_cast<uint32_t>(rcv_nxt_ - rcv_wup_) <= rcv_mss_) return false;
+  // Unread data keeps the window from advancing: then the acknowledgment waits for the reader.
+  return receive_buffer_.empty() || ComputeWindow(ctx) >= rcv_wnd_;
+}
+
+bool TcpConnection::HasUnsent() const {
+  return WriteEnd() > snd_nxt_ || (fin_queued_ && !fin_sent_);
+}
+
+// After the handshake, and until our FIN is on its way and acknowledged.
+bool TcpConnection::MaySend() const {
+  return state_ >= TcpState::kEstablished && state_ != TcpState::kFinWait2 &&
+         state_ != TcpState::kTimeWait;
+}
+
+// RFC 9293 section 3.8.6.2.1 (silly window avoidance of the sender), Nagle's rule (3.7.4) in
+// Minshall's form, as Linux has it: only a small segment in flight holds back another.
+struct TcpConnection::NextSegment {
+  uint32_t length = 0;
+  bool fin = false;
+  SendLimit limit = SendLimit::kApplication;
+  bool send = false;
+};
+
+TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t max_payload) const {
+  NextSegment next;
+  if (fin_sent_) return next;
+  const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
+  if (unsent == 0 && !fin_queued_) return next;
+  next.limit = SendLimit::kWindow;
+  const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
+  next.length = std::min(unsent, max_payload);
+  if (unsent != 0) {
+    if (window <= 0) return next;
+    if (next.length > static_cast<uint32_t>(window)) {
+      next.length = static_cast<uint32_t>(window);
+      if (snd_nxt_ != snd_una_ || next.length < max_window_ / 2) return next;
+    } else if (next.length < max_payload && !fin_queued_) {
+      const bool small_in_flight = snd_sml_ > snd_una_ && snd_sml_ <= snd_nxt_;
+      if (options_.cork || (!options_.no_delay && snd_nxt_ != snd_una_ && small_in_flight))
+        return next;
+    }
+    if (control_.SendBudget(Recovery(ctx)) < next.length) {
+      next.limit = SendLimit::kCongestion;
+      return next;
+    }
+  }
+  next.fin = fin_queued_ && next.length == unsent;
+  next.send = true;
+  return next;
+}
+
+// New data and FIN, as far as the peer's window, the congestion window and Nagle allow.
+void TcpConnection::SendData(TcpContext& ctx) {
+  if (!HasUnsent() || !MaySend()) return;
+  const RecoveryContext rc = Recovery(ctx);
+  control_.BeforeSending(rc, ctx.sysctls.tcp_slow_start_after_idle != 0);
+  const uint32_t max_payload = mss_ - SackOptionSize();
+  bool sent_new = false;
+  NextSegment next;
+  for (;;) {
+    next = ChooseNext(ctx, max_payload);
+    if (!next.send || !SendNew(ctx, next)) break;
+    sent_new = true;
+  }
+  control_.AfterSending(rc, next.limit, sent_new);
+  if (sent_new) NoteDataSent(ctx);
+  // Nothing in flight will bring the acknowledgment that goes on: ask for it by the persist timer.
+  if (snd_nxt_ == snd_una_ && HasUnsent() && !options_.cork &&
+      persist_deadline_ == Instant::Never())
+    ArmPersist(ctx);
+}
+
+// One new segment. False: no buffer or no record for it; tried again later.
+bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
+  TxFrame frame;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
+  const uint32_t space = next.length + (next.fin ? 1 : 0);
+  if (!control_.OnSent(Recovery(ctx), snd_nxt_, space, next.fin ? SentSegment::kFin : 0)) {
+    ctx.egress.Cancel(frame);
+    return false;
+  }
+  uint16_t flags = TcpFlags::kAck;
+  if (snd_nxt_ + next.length == WriteEnd() && next.length != 0) flags |= TcpFlags::kPsh;
+  if (next.fin) {
+    flags |= TcpFlags::kFin;
+    fin_sent_ = true;
+  }
+  const Seq seq = snd_nxt_;
+  if (snd_una_ == snd_nxt_) last_progress_ = ctx.now;
+  snd_nxt_ += space;
+  if (next.length != 0 && next.length < mss_) snd_sml_ = snd_nxt_;
+  persist_deadline_ = Instant::Never();
+  EmitSegment(ctx, frame, seq, next.length, flags);
+  ctx.counters.Add(Counter::TcpExtTCPOrigDataSent);
+  return true;
+}
+
+// Data went out soon after data came in: a dialogue, in which answers carry the acknowledgments.
+void TcpConnection::NoteDataSent(TcpContext& ctx) {
+  if (ack_timeout_ms_ != 0 && ctx.now - last_data_received_ < Duration::Millis(ack_timeout_ms_))
+    interactive_ = true;
+  last_data_sent_ = ctx.now;
+}
+
+// Writes header, options and `length` payload bytes from `seq` on, and hands the packet on.
+void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length,
+                                uint16_t flags) {
+  TcpHeader h;
+  h.src_port = tuple_.local_port;
+  h.dst_port = tuple_.remote_port;
+  h.seq = seq;
+  h.flags = flags;
+  if ((flags & TcpFlags::kAck) != 0) h.ack = rcv_nxt_;
+  h.window = AdvertiseWindow(ctx);
+  const size_t options_size = WriteOptions(ctx, frame.l4 + TcpHeader::kSize);
+  h.Emit(frame.l4, options_size);
+  const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
+  uint32_t sum = 0;
+  if (length != 0)
+    sum = send_buffer_.CopyOut(static_cast<uint32_t>(seq - DataBase()),
+                               {frame.l4 + header_length, length});
+  ctx.egress.CommitTcp(frame, {.local = tuple_.local,
+                               .remote = tuple_.remote,
+                               .header_length = header_length,
+                               .payload_length = static_cast<uint16_t>(length),
+                               .payload_sum = sum});
+  ctx.counters.Add(Counter::TcpOutSegs);
+  if ((flags & TcpFlags::kAck) != 0) AckSent();
+}
+
+// Every segment with an ACK serves as the acknowledgment that was owed.
+void TcpConnection::AckSent() {
+  ack_pending_ = false;
+  ack_now_ = false;
+  delayed_ack_deadline_ = Instant::Never();
+  if (quick_acks_ != 0) --quick_acks_;
+}
+
+uint32_t TcpConnection::SackOptionSize() const {
+  if (!options_in_use_.sack || (reassembly_.empty() && !has_dsack_)) return 0;
+  std::array<SackBlock, Reassembly::kMaxSackBlocks> blocks;
+  const uint32_t most = options_in_use_.timestamps ? 3 : 4;
+  const uint32_t count = std::min(reassembly_.SackBlocks(blocks) + (has_dsack_ ? 1 : 0), most);
+  return kSackHeaderSize + count * kSackBlockSize;
+}
+
+// Options of a segment after the handshake: timestamps, and SACK blocks (RFC 2018), the first of
+// which is a D-SACK if there is a duplicate to tell of (RFC 2883).
+size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint8_t* out) {
+  size_t size = 0;
+  if (options_in_use_.timestamps)
+    size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
+  if (!options_in_use_.sack || (reassembly_.empty() && !has_dsack_)) [[likely]]
+    return size;
+  TcpOptions o;
+  const uint32_t most = options_in_use_.timestamps ? 3 : 4;
+  if (has_dsack_) {
+    o.sack[o.sack_count++] = dsack_;
+    has_dsack_ = false;
+  }
+  o.sack_count =
+      static_cast<uint8_t>(o.sack_count + reassembly_.SackBlocks(std::span(o.sack).subspan(
+                                              o.sack_count, most - o.sack_count)));
+  return size + o.Emit(out + size);
+}
+
+void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {
+  TxFrame frame;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) {
+    if ((flags & TcpFlags::kRst) == 0) {  // owed still: try again when buffers may be back
+      ack_pending_ = true;
+      delayed_ack_deadline_ = ctx.now + Duration::Millis(200);
+    }
+    return;
+  }
+  EmitSegment(ctx, frame, seq, 0, flags);
+}
+
+void TcpConnection::SendAck(TcpContext& ctx) { SendBare(ctx, snd_nxt_, TcpFlags::kAck); }
+
+// One answer to what does not belong here per tcp_invalid_ratelimit and connection (RFC 5961
+// section 7; per connection, because a global limit is a side channel: CVE-2016-5696).
+bool TcpConnection::OutOfWindowLimited(TcpContext& ctx, Counter skipped) {
+  const Duration limit = Duration::Millis(ctx.sysctls.tcp_invalid_ratelimit);
+  if (out_of_window_acked_ && ctx.now - last_out_of_window_ack_ < limit) {
+    ctx.counters.Add(skipped);
+    return true;
+  }
+  out_of_window_acked_ = true;
+  last_out_of_window_ack_ = ctx.now;
+  return false;
+}
+
+void TcpConnection::SendChallengeAck(TcpContext& ctx, Counter cause) {
+  if (cause != Counter::TcpExtTCPChallengeACK) ctx.counters.Add(cause);
+  if (OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedChallenge)) return;
+  ctx.counters.Add(Counter::TcpExtTCPChallengeACK);
+  SendAck(ctx);
+}
+
+// For a segment outside the window: tells the peer where we are, with a D-SACK if it was data.
+void TcpConnection::SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter skipped) {
+  if (s.Length() != 0 && s.seq < rcv_nxt_) {
+    ctx.counters.Add(Counter::TcpExtDelayedACKLost);
+    EnterQuickAck(16);
+    if (s.payload_length != 0) NoteDuplicate({s.seq, Min(s.EndSeq(), rcv_nxt_)});
+  }
+  const bool limited = s.payload_length == 0 || s.Has(TcpFlags::kSyn);
+  if (limited && OutOfWindowLimited(ctx, skipped)) return;
+  SendAck(ctx);
+}
+
+void TcpConnection::SendRst(TcpContext& ctx) {
+  ctx.counters.Add(Counter::TcpOutRsts);
+  SendBare(ctx, snd_nxt_, TcpFlags::kRst | TcpFlags::kAck);
+}
+
+void TcpConnection::SendResetFor(TcpContext& ctx, Segment& s) {
+  SendReset(ctx.egress, ctx.counters, s);
+}
+
+// RFC 9293 section 3.8.6.2.2 and Linux's __tcp_select_window: offers nothing rather than a sliver,
+// and is never larger than what memory holds.
+uint32_t TcpConnection::ComputeWindow(const TcpContext& ctx) const {
+  const uint32_t space = FullReceiveSpace(ctx);
+  const uint32_t full = std::min(window_clamp_, space);
+  const uint32_t mss = std::min<uint32_t>(rcv_mss_, full);
+  if (mss == 0) return 0;
+  const uint32_t used = receive_buffer_.memory_charged() + reassembly_.memory_charged();
+  const uint32_t limit = ReceiveBufferLimit(ctx);
+  uint32_t free = used >= limit ? 0 : WindowFromSpace(limit - used);
+  if (free < full / 2) {
+    free &= ~((1u << rcv_wscale_) - 1);
+    if (free < space / 16 || free < mss) return 0;
+  }
+  free = std::min(free, rcv_ssthresh_);
+  if (rcv_wscale_ != 0) {
+    const uint32_t unit = 1u << rcv_wscale_;
+    return (free + unit - 1) & ~(unit - 1);
+  }
+  // Without scaling: whole segments, so that rounding never eats the last one.
+  uint32_t window = rcv_wnd_;
+  if (window + mss <= free || window > free)
+    window = free - free % mss;
+  else if (mss == full && free > window + full / 2)
+    window = free;
+  return window;
+}
+
+// The window field of the next segment. The right edge never moves left (section 3.8.6).
+uint16_t TcpConnection::AdvertiseWindow(TcpContext& ctx) {
+  const uint32_t old_window = ReceiveWindow();
+  uint32_t window = ComputeWindow(ctx);
+  if (window < old_window) {
+    if (window == 0) ctx.counters.Add(Counter::TcpExtTCPWantZeroWindowAdv);
+    const uint32_t unit = 1u << rcv_wscale_;
+    window = (old_window + unit - 1) & ~(unit - 1);
+  }
+  window = std::min(window, 65535u << rcv_wscale_);
+  if (window == 0 && rcv_wnd_ != 0) ctx.counters.Add(Counter::TcpExtTCPToZeroWindowAdv);
+  if (window != 0 && rcv_wnd_ == 0) ctx.counters.Add(Counter::TcpExtTCPFromZeroWindowAdv);
+  rcv_wnd_ = window;
+  rcv_wup_ = rcv_nxt_;
+  return static_cast<uint16_t>(window >> rcv_wscale_);
+}
+
+void TcpConnection::Retransmit(TcpContext& ctx) {
+  const RecoveryContext rc = Recovery(ctx);
+  retransmit_due_ = false;
+  while (control_.SendBudget(rc) > 0) {
+    const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize());
+    if (!r) return;
+    if (!RetransmitOne(ctx, *r)) {
+      ctx.counters.Add(Counter::TcpExtTCPRetransFail);
+      control_.RetryTimerSoon(rc);
+      return;
+    }
+    CountRecovery(ctx, control_.OnRetransmitted(rc, r->index));
+  }
+}
+
+// Sends a recorded segment again; false if there is no buffer. What the peer's window no longer
+// covers is sent all the same only if it is the first (Linux; a shrunken window must not stall).
+bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
+  if (r.syn) return ResendSyn(ctx);
+  TxFrame frame;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
+  uint16_t flags = TcpFlags::kAck;
+  uint32_t length = r.length;
+  if (r.fin) {
+    flags |= TcpFlags::kFin;
+    --length;
+  }
+  if (length != 0 && r.seq + length == WriteEnd()) flags |= TcpFlags::kPsh;
+  EmitSegment(ctx, frame, r.seq, length, flags);
+  ctx.counters.Add(Counter::TcpRetransSegs);
+  return true;
+}
+
+void TcpConnection::SendLossProbe(TcpContext& ctx) {
+  const RecoveryContext rc = Recovery(ctx);
+  if (HasUnsent()) {
+    NextSegment next;
+    const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
+    next.length = std::min<uint32_t>(unsent, mss_ - SackOptionSize());
+    next.fin = fin_queued_ && next.length == unsent;
+    const bool fits = (snd_una_ + snd_wnd_) - (snd_nxt_ + next.length) >= 0;
+    if (fits && SendNew(ctx, next)) {
+      CountRecovery(ctx, control_.OnProbeSent(rc, true));
+      return;
+    }
+  }
+  const auto r = control_.ProbeSegment(rc);
+  if (!r || !RetransmitOne(ctx, *r)) {
+    control_.OnProbeFailed(rc);
+    return;
+  }
+  CountRecovery(ctx, control_.OnRetransmitted(rc, r->index));
+  CountRecovery(ctx, control_.OnProbeSent(rc, false));
+}
+
+// A probe of the peer's window (RFC 9293 section 3.8.6.1) or of its life (3.8.4): what still fits,
+// or a segment of no data at a number already acknowledged, which asks for an ACK.
+void TcpConnection::SendWindowProbe(TcpContext& ctx) {
+  const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
+  const int32_t unsent = WriteEnd() - snd_nxt_;
+  if (window > 0 && unsent > 0) {
+    NextSegment next;
+    next.length = std::min<uint32_t>(
+        {static_cast<uint32_t>(window), static_cast<uint32_t>(unsent), mss_ - SackOptionSize()});
+    next.fin = fin_queued_ && next.length == static_cast<uint32_t>(unsent);
+    const RecoveryContext rc = Recovery(ctx);
+    control_.BeforeSending(rc, false);
+    if (SendNew(ctx, next)) control_.AfterSending(rc, SendLimit::kWindow, true);
+    return;
+  }
+  ctx.counters.Add(Counter::TcpExtTCPWinProbe);
+  SendBare(ctx, snd_una_ - 1, TcpFlags::kAck);
+}
+
+// ---- SYN and SYN-ACK of active and simultaneous opens ----
+
+bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack) {
+  TxFrame frame;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
+  TcpHeader h;
+  h.src_port = tuple_.local_port;
+  h.dst_port = tuple_.remote_port;
+  h.seq = iss_;
+  h.flags = TcpFlags::kSyn;
+  if (with_ack) {
+    h.flags |= TcpFlags::kAck;
+    h.ack = rcv_nxt_;
+    rcv_wup_ = rcv_nxt_;
+  }
+  h.window = static_cast<uint16_t>(std::min(rcv_wnd_, 65535u));  // never scaled on a SYN
+  TcpOptions o;
+  o.mss = advertised_mss_;
+  o.sack_permitted = options_in_use_.sack;
+  if (options_in_use_.timestamps)
+    o.timestamps = TcpTimestamps{TimestampClock(ctx.now) + ts_offset_, with_ack ? ts_recent_ : 0};
+  if (options_in_use_.wscale) o.window_scale = rcv_wscale_;
+  const size_t size = h.Emit(frame.l4, o);
+  ctx.egress.CommitTcp(frame, {.local = tuple_.local,
+                               .remote = tuple_.remote,
+                               .header_length = static_cast<uint16_t>(size),
+                               .payload_length = 0,
+                               .payload_sum = 0});
+  ctx.counters.Add(Counter::TcpOutSegs);
+  return true;
+}
+
+bool TcpConnection::ResendSyn(TcpContext& ctx) {
+  if (!EmitSyn(ctx, state_ == TcpState::kSynReceived)) return false;
+  ctx.counters.Add(Counter::TcpRetransSegs);
+  ctx.counters.Add(Counter::TcpExtTCPSynRetrans);
+  return true;
+}
+
+}  // namespace usher

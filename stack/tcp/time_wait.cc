@@ -1,0 +1,202 @@
+#include "stack/tcp/time_wait.h"
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/reset.h"
+
+namespace usher {
+namespace {
+
+constexpr Duration kTimeWaitLength = Duration::Seconds(60);
+constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
+
+uint32_t SecondsOf(Instant t) { return static_cast<uint32_t>(t.ms() / 1000); }
+
+// RFC 7323 section 5.2.
+bool PawsReject(const TimeWaitCore& r, const Segment& s, Instant now) {
+  if (!r.timestamps || !s.options.timestamps) return false;
+  if (static_cast<int32_t>(s.options.timestamps->value - r.ts_recent) >= 0) return false;
+  const uint32_t age_s = SecondsOf(now) - r.ts_recent_s;
+  if (age_s >= kPawsHorizonS) return false;
+  // A reset carries no timestamp worth the name: after a minute it is believed without.
+  return !(s.Has(TcpFlags::kRst) && age_s >= 60);
+}
+
+void TakeTimestamp(TimeWaitCore& r, const Segment& s, Instant now) {
+  if (!r.timestamps || !s.options.timestamps) return;
+  r.ts_recent = s.options.timestamps->value;
+  r.ts_recent_s = SecondsOf(now);
+}
+
+}  // namespace
+
+TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
+  TimeWaitFacts f;
+  f.tuple = c.tuple_;
+  f.length = c.time_wait_length_;
+  f.core.local_port = c.tuple_.local_port;
+  f.core.remote_port = c.tuple_.remote_port;
+  f.core.snd_nxt = c.snd_nxt_;
+  f.core.rcv_nxt = c.rcv_nxt_;
+  f.core.rcv_wnd = c.rcv_wnd_;
+  f.core.ts_recent = c.ts_recent_;
+  f.core.ts_recent_s = SecondsOf(c.ts_recent_at_);
+  f.core.ts_offset = c.ts_offset_;
+  f.core.path = c.path_;
+  f.core.rcv_wscale = c.rcv_wscale_;
+  f.core.timestamps = c.options_in_use_.timestamps;
+  f.core.fin_wait2 = c.time_wait_substate_ == TcpState::kFinWait2;
+  return f;
+}
+
+TimeWaitTable::TimeWaitTable(uint32_t capacity)
+    : capacity_(capacity), v4_(capacity), v6_(capacity), timers_(2 * capacity) {}
+
+uint32_t TimeWaitTable::Add(TcpContext& ctx, const TimeWaitFacts& facts) {
+  const bool v4 = facts.tuple.remote.is_v4();
+  uint32_t index = kNone;
+  if (size() < static_cast<uint32_t>(ctx.sysctls.tcp_max_tw_buckets))
+    index = v4 ? v4_.Allocate() : v6_.Allocate();
+  if (index == kNone) {
+    ctx.counters.Add(Counter::TcpExtTCPTimeWaitOverflow);
+    return kNone;
+  }
+  if (v4) {
+    v4_[index] = {facts.core, facts.tuple.local.v4(), facts.tuple.remote.v4()};
+  } else {
+    v6_[index] = {facts.core, facts.tuple.local, facts.tuple.remote};
+    index += capacity_;
+  }
+  timers_.Set(index, ctx.now + facts.length);
+  return index;
+}
+
+void TimeWaitTable::Remove(uint32_t index) {
+  if (timers_.IsSet(index)) timers_.Cancel(index);
+  if (IsV4(index))
+    v4_.Free(index);
+  else
+    v6_.Free(index - capacity_);
+}
+
+FourTuple TimeWaitTable::TupleOf(uint32_t index) const {
+  const TimeWaitCore& r = Core(index);
+  FourTuple t;
+  if (IsV4(index)) {
+    t.local = IpAddress::V4(v4_[index].local);
+    t.remote = IpAddress::V4(v4_[index].remote);
+  } else {
+    t.local = v6_[index - capacity_].local;
+    t.remote = v6_[index - capacity_].remote;
+  }
+  t.local_port = r.local_port;
+  t.remote_port = r.remote_port;
+  return t;
+}
+
+void TimeWaitTable::Prefetch(uint32_t index) const {
+  if (IsV4(index))
+    v4_.Prefetch(index);
+  else
+    v6_.Prefetch(index - capacity_);
+}
+
+// The pair is over for us; the peer's FIN, or its repetition, is still to be acknowledged.
+TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, Segment& s) {
+  TimeWaitCore& r = Core(index);
+  const bool paws_reject = PawsReject(r, s, ctx.now);
+  if (r.fin_wait2) return ReceiveInFinWait2(ctx, index, s, paws_reject);
+
+  const bool rst = s.Has(TcpFlags::kRst);
+  if (!paws_reject && s.seq == r.rcv_nxt && (s.Length() == 0 || rst)) {
+    // RFC 1337: whether a reset may assassinate the record is the administrator's choice.
+    if (rst && ctx.sysctls.tcp_rfc1337 == 0) return {Verdict::kRemove, {}};
+    if (!rst) timers_.Set(index, ctx.now + kTimeWaitLength);
+    TakeTimestamp(r, s, ctx.now);
+    return {};
+  }
+  // RFC 6191, and RFC 9293 section 3.6.1: a SYN beyond what was received, or with a newer
+  // timestamp.
+  const bool newer_stamp = r.timestamps && s.options.timestamps &&
+                           static_cast<int32_t>(s.options.timestamps->value - r.ts_recent) > 0;
+  if (s.Has(TcpFlags::kSyn) && !rst && !s.Has(TcpFlags::kAck) && !paws_reject &&
+      (s.seq > r.rcv_nxt || newer_stamp)) {
+    ctx.counters.Add(Counter::TcpExtTWRecycled);
+    Seq iss = r.snd_nxt + 65537;
+    if (iss.value() == 0) iss += 1;  // zero would mean: none given
+    return {Verdict::kNewSyn, iss};
+  }
+  if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSEstab);
+  if (rst) return {};
+  if (paws_reject || s.Has(TcpFlags::kAck)) timers_.Set(index, ctx.now + kTimeWaitLength);
+  Answer(ctx, index, Counter::TcpExtTCPACKSkippedTimeWait);
+  return {};
+}
+
+TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_t index, Segment& s,
+                                                        bool paws_reject) {
+  TimeWaitCore& r = Core(index);
+  const Seq end = s.EndSeq();
+  const bool in_window = s.seq == end ? s.seq >= r.rcv_nxt && s.seq <= r.rcv_nxt + r.rcv_wnd
+                                      : end > r.rcv_nxt && s.seq < r.rcv_nxt + r.rcv_wnd;
+  if (paws_reject || !in_window) {
+    if (!s.Has(TcpFlags::kRst)) Answer(ctx, index, Counter::TcpExtTCPACKSkippedFinWait2);
+    return {};
+  }
+  if (s.Has(TcpFlags::kRst)) return {Verdict::kRemove, {}};
+  if (s.Has(TcpFlags::kSyn) && s.seq >= r.rcv_nxt) {
+    SendReset(ctx.egress, ctx.counters, s);
+    return {Verdict::kRemove, {}};
+  }
+  if (!s.Has(TcpFlags::kAck) || end <= r.rcv_nxt || s.Length() == 0) return {};
+  // Data that nobody will read, or a FIN beyond a hole: reset (RFC 1122 section 4.2.2.13).
+  if (!s.Has(TcpFlags::kFin) || end != r.rcv_nxt + 1) {
+    ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
+    SendReset(ctx.egress, ctx.counters, s);
+    return {Verdict::kRemove, {}};
+  }
+  r.fin_wait2 = false;
+  r.rcv_nxt = end;
+  TakeTimestamp(r, s, ctx.now);
+  timers_.Set(index, ctx.now + kTimeWaitLength);
+  r.answered = false;  // the FIN's acknowledgment is owed, whatever was answered before
+  Answer(ctx, index, Counter::TcpExtTCPACKSkippedTimeWait);
+  r.answered = false;
+  return {};
+}
+
+// Acknowledges where the connection ended, at most once per tcp_invalid_ratelimit.
+void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, Counter skipped) {
+  TimeWaitCore& r = Core(index);
+  const auto now_ms = static_cast<uint32_t>(ctx.now.ms());
+  if (r.answered &&
+      now_ms - r.last_answer_ms < static_cast<uint32_t>(ctx.sysctls.tcp_invalid_ratelimit)) {
+    ctx.counters.Add(skipped);
+    return;
+  }
+  r.answered = true;
+  r.last_answer_ms = now_ms;
+  const FourTuple tuple = TupleOf(index);
+  TxFrame frame;
+  if (!ctx.egress.Begin(r.path, tuple.remote.family(), &frame)) return;
+  TcpHeader h;
+  h.src_port = tuple.local_port;
+  h.dst_port = tuple.remote_port;
+  h.seq = r.snd_nxt;
+  h.ack = r.rcv_nxt;
+  h.flags = TcpFlags::kAck;
+  h.window = static_cast<uint16_t>(r.rcv_wnd >> r.rcv_wscale);
+  size_t options_size = 0;
+  if (r.timestamps)
+    options_size = EmitTimestampsOnly(frame.l4 + TcpHeader::kSize,
+                                      {TimestampClock(ctx.now) + r.ts_offset, r.ts_recent});
+  h.Emit(frame.l4, options_size);
+  ctx.egress.CommitTcp(frame,
+                       {.local = tuple.local,
+                        .remote = tuple.remote,
+                        .header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size),
+                        .payload_length = 0,
+                        .payload_sum = 0});
+  ctx.counters.Add(Counter::TcpOutSegs);
+}
+
+}  // namespace usher

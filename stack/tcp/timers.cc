@@ -1,0 +1,224 @@
+// A connection's timers. It owns one entry in the shard's wheel, set to the earliest of them.
+#include <algorithm>
+
+#include "stack/tcp/connection.h"
+
+namespace usher {
+namespace {
+
+constexpr uint32_t kMaxAckTimeoutMs = 200;
+constexpr uint32_t kMinAckTimeoutMs = 40;
+constexpr uint32_t kDefaultOrphanRetries = 8;
+
+}  // namespace
+
+void TcpConnection::ArmTimers(TcpContext& ctx) {
+  const Instant send =
+      control_.timer() != SendTimer::kNone ? control_.timer_deadline() : persist_deadline_;
+  const Instant first = std::min({send, delayed_ack_deadline_, life_deadline_});
+  if (first != Instant::Never())
+    ctx.timers.Set(slot_, first);
+  else if (ctx.timers.IsSet(slot_))
+    ctx.timers.Cancel(slot_);
+}
+
+void TcpConnection::OnTimer(TcpContext& ctx) {
+  if (delayed_ack_deadline_ <= ctx.now) OnDelayedAckTimer(ctx);
+  if (control_.timer() != SendTimer::kNone) {
+    if (control_.timer_deadline() <= ctx.now) OnSendTimer(ctx);
+  } else if (persist_deadline_ <= ctx.now) {
+    OnPersistTimer(ctx);
+  }
+  if (state_ != TcpState::kClosed && life_deadline_ <= ctx.now) OnLifeTimer(ctx);
+  if (state_ != TcpState::kClosed) ArmTimers(ctx);
+}
+
+void TcpConnection::OnDelayedAckTimer(TcpContext& ctx) {
+  delayed_ack_deadline_ = Instant::Never();
+  if (!ack_pending_) return;
+  if (!interactive_) {
+    ack_timeout_ms_ = static_cast<uint16_t>(  // missed: the dialogue is slower than was thought
+        std::min<int64_t>(ack_timeout_ms_ * 2, Rto(ctx).ms()));
+  } else {
+    interactive_ = false;  // no answer came to carry it
+    ack_timeout_ms_ = kMinAckTimeoutMs;
+  }
+  ctx.counters.Add(Counter::TcpExtDelayedACKs);
+  SendAck(ctx);
+}
+
+// How long this acknowledgment may wait for company: about the rhythm of the sender, at most a
+// round trip, at most 200 ms (RFC 1122 section 4.2.3.2 says less than 500).
+void TcpConnection::ArmDelayedAck(TcpContext& ctx) {
+  uint32_t timeout_ms = std::max<uint32_t>(ack_timeout_ms_, kMinAckTimeoutMs);
+  if (timeout_ms > kMinAckTimeoutMs) {
+    uint32_t most = kMaxAckTimeoutMs;
+    const auto srtt_ms = static_cast<uint32_t>(control_.recovery().rtt().srtt().ms());
+    if (srtt_ms != 0) most = std::min(most, std::max(srtt_ms, kMinAckTimeoutMs));
+    timeout_ms = std::min(timeout_ms, most);
+  }
+  delayed_ack_deadline_ = ctx.now + Duration::Millis(timeout_ms);
+}
+
+void TcpConnection::OnSendTimer(TcpContext& ctx) {
+  const RecoveryContext rc = Recovery(ctx);
+  if (control_.timer() == SendTimer::kRetransmit && RetriedTooLong(ctx)) {
+    GiveUp(ctx);
+    return;
+  }
+  const TimerOutcome out = control_.OnTimer(rc);
+  CountRecovery(ctx, out.events);
+  switch (out.action) {
+    case TimerOutcome::Action::kNone:
+      break;
+    case TimerOutcome::Action::kRetransmit:
+      Retransmit(ctx);
+      break;
+    case TimerOutcome::Action::kProbe:
+      SendLossProbe(ctx);
+      break;
+  }
+}
+
+// R2 of RFC 9293 section 3.8.3: the user timeout if there is one, else tcp_retries2
+// (tcp_syn_retries for a SYN, tcp_orphan_retries without an owner), turned into the time that as
+// many exponential back-offs from tcp_rto_min take, as in Linux; so it does not depend on this
+// path's round trip.
+bool TcpConnection::RetriedTooLong(const TcpContext& ctx) const {
+  const uint32_t timeouts = control_.recovery().timeouts();
+  if (state_ == TcpState::kSynSent)
+    return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_syn_retries);
+  if (state_ == TcpState::kSynReceived)
+    return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_synack_retries);
+  if (timeouts == 0) return false;
+  Duration limit;
+  if (options_.user_timeout_ms != 0) {
+    limit = Duration::Millis(options_.user_timeout_ms);
+  } else {
+    auto retries = static_cast<uint32_t>(ctx.sysctls.tcp_retries2);
+    if (!has_owner_) retries = OrphanRetries(ctx);
+    limit = BackoffTime(ctx, retries);
+  }
+  return ctx.now - last_progress_ >= limit;
+}
+
+// The sum of the first `retries` + 1 timeouts when each is twice the one before.
+Duration TcpConnection::BackoffTime(const TcpContext& ctx, uint32_t retries) {
+  const Duration least = ctx.recovery_settings.rto_min;
+  const Duration most = ctx.recovery_settings.rto_max;
+  Duration sum, step = least;
+  for (uint32_t i = 0; i <= retries; ++i) {
+    sum = sum + std::min(step, most);
+    if (step < most) step = step * 2;
+  }
+  return sum;
+}
+
+uint32_t TcpConnection::OrphanRetries(const TcpContext& ctx) const {
+  const auto retries = static_cast<uint32_t>(ctx.sysctls.tcp_orphan_retries);
+  return retries != 0 ? retries : kDefaultOrphanRetries;
+}
+
+void TcpConnection::GiveUp(TcpContext& ctx) {
+  ctx.counters.Add(Counter::TcpExtTCPAbortOnTimeout);
+  if (state_ == TcpState::kSynSent || state_ == TcpState::kSynReceived)
+    ctx.counters.Add(Counter::TcpAttemptFails);
+  Die(ctx, soft_error_ != Error::kNone ? soft_error_ : Error::kTimedOut);
+}
+
+void TcpConnection::ArmPersist(TcpContext& ctx) {
+  const Duration base = std::max(Rto(ctx), ctx.recovery_settings.rto_min);
+  const Duration most = ctx.recovery_settings.rto_max;
+  Duration wait = base;
+  for (uint32_t i = 0; i < probes_out_ && wait < most; ++i) wait = wait * 2;
+  persist_deadline_ = ctx.now + std::min(wait, most);
+}
+
+// The peer answered while the persist timer ran: has the window opened?
+void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
+  if (!HasUnsent()) {
+    persist_deadline_ = Instant::Never();
+  } else if ((snd_una_ + snd_wnd_) - snd_nxt_ >=
+             static_cast<int32_t>(
+                 std::min<uint32_t>(mss_, static_cast<uint32_t>(WriteEnd() - snd_nxt_)))) {
+    persist_deadline_ = Instant::Never();
+    WantOutput(ctx);
+  } else {
+    ArmPersist(ctx);
+  }
+}
+
+// A closed window is probed for as long as the peer answers (RFC 9293 section 3.8.6.1); one who
+// does not is given up like one who does not acknowledge data, and an orphan that is kept waiting
+// by a peer who answers is bounded as well (RFC 6429).
+void TcpConnection::OnPersistTimer(TcpContext& ctx) {
+  persist_deadline_ = Instant::Never();
+  if (!HasUnsent() || snd_nxt_ != snd_una_) return;
+  auto most = static_cast<uint32_t>(ctx.sysctls.tcp_retries2);
+  if (!has_owner_) most = OrphanRetries(ctx);
+  const bool too_long = options_.user_timeout_ms != 0 && probes_out_ != 0 &&
+                        ctx.now - last_ack_received_ >= Duration::Millis(options_.user_timeout_ms);
+  if (probes_out_ >= most || too_long || OrphanStuck(ctx)) {
+    GiveUp(ctx);
+    return;
+  }
+  SendWindowProbe(ctx);
+  if (probes_out_ < 255) ++probes_out_;
+  if (snd_nxt_ == snd_una_) ArmPersist(ctx);
+}
+
+// An orphan whose peer keeps its window shut, alive or not: bounded, because nobody waits for it.
+bool TcpConnection::OrphanStuck(const TcpContext& ctx) const {
+  return !has_owner_ && ctx.now - orphaned_at_ > BackoffTime(ctx, OrphanRetries(ctx));
+}
+
+// Keepalive while there is an owner, the end of FIN-WAIT-2 when there is none.
+void TcpConnection::OnLifeTimer(TcpContext& ctx) {
+  life_deadline_ = Instant::Never();
+  if (!has_owner_ && state_ == TcpState::kFinWait2) {
+    // tcp_fin_timeout was longer than a TIME-WAIT record lives: the rest of it is spent there.
+    EnterTimeWait(ctx, TcpState::kFinWait2);
+    return;
+  }
+  if (!options_.keepalive || state_ == TcpState::kSynSent) return;
+  const Duration idle = ctx.now - std::max(last_data_received_, last_ack_received_);
+  if (snd_nxt_ != snd_una_ || HasUnsent() || idle < KeepaliveTime(ctx)) {
+    ArmKeepalive(ctx);
+    return;
+  }
+  const uint32_t most = options_.keepalive_probes != 0
+                            ? options_.keepalive_probes
+                            : static_cast<uint32_t>(ctx.sysctls.tcp_keepalive_probes);
+  const bool too_long =
+      options_.user_timeout_ms != 0
+          ? idle >= Duration::Millis(options_.user_timeout_ms) && keepalive_probes_out_ > 0
+          : keepalive_probes_out_ >= most;
+  if (too_long) {
+    SendRst(ctx);
+    GiveUp(ctx);
+    return;
+  }
+  ctx.counters.Add(Counter::TcpExtTCPKeepAlive);
+  SendBare(ctx, snd_una_ - 1, TcpFlags::kAck);
+  ++keepalive_probes_out_;
+  const uint32_t interval_s = options_.keepalive_intvl_s != 0
+                                  ? options_.keepalive_intvl_s
+                                  : static_cast<uint32_t>(ctx.sysctls.tcp_keepalive_intvl);
+  life_deadline_ = ctx.now + Duration::Seconds(interval_s);
+}
+
+Duration TcpConnection::KeepaliveTime(const TcpContext& ctx) const {
+  return Duration::Seconds(options_.keepalive_time_s != 0
+                               ? options_.keepalive_time_s
+                               : static_cast<uint32_t>(ctx.sysctls.tcp_keepalive_time));
+}
+
+// RFC 9293 section 3.8.4. Deferred lazily: activity does not touch the timer, its expiry looks.
+void TcpConnection::ArmKeepalive(const TcpContext& ctx) {
+  life_deadline_ = Instant::Never();
+  if (!options_.keepalive || !has_owner_) return;
+  const Instant last = std::max(last_data_received_, last_ack_received_);
+  life_deadline_ = std::max(last + KeepaliveTime(ctx), ctx.now + Duration::Millis(1));
+}
+
+}  // namespace usher

@@ -1,0 +1,458 @@
+// Birth, the user's calls (RFC 9293 section 3.10.1 to 3.10.6) and the end of a connection.
+#include <algorithm>
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/window.h"
+
+namespace usher {
+
+// What both ways of opening have in common.
+void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
+                         const TcpOptionsSet& options) {
+  slot_ = slot;
+  tuple_ = tuple;
+  path_ = path;
+  options_ = options;
+  has_owner_ = true;
+  advertised_mss_ = static_cast<uint16_t>(path.mtu - (tuple.remote.is_v4() ? 40 : 60));
+  if (options.user_mss != 0) advertised_mss_ = std::min(advertised_mss_, options.user_mss);
+  last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ = ctx.now;
+  ts_offset_ = ctx.isn.TimestampOffset(tuple);
+}
+
+void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
+                               const Path& path, const TcpOptionsSet& options) {
+  Init(ctx, slot, tuple, path, options);
+  const Sysctls& sysctls = ctx.sysctls;
+  options_in_use_.timestamps = sysctls.tcp_timestamps != 0;
+  options_in_use_.sack = sysctls.tcp_sack != 0;
+  options_in_use_.wscale = sysctls.tcp_window_scaling != 0;
+  const InitialWindow w =
+      SelectInitialWindow(sysctls, ReceiveBufferLimit(ctx),
+                          advertised_mss_ - (options_in_use_.timestamps ? kTimestampsOnlySize : 0),
+                          options_in_use_.wscale, options.receive_buffer_bytes != 0);
+  rcv_wnd_ = w.rcv_wnd;
+  window_clamp_ = w.window_clamp;
+  rcv_wscale_ = w.wscale;
+  rcv_ssthresh_ = rcv_wnd_;
+  peer_mss_ = advertised_mss_;
+  iss_ = ctx.isn.Next(tuple, ctx.now);
+  snd_una_ = iss_;
+  snd_nxt_ = iss_ + 1;
+  syn_unacked_ = true;
+  first_syn_tsval_ = TimestampClock(ctx.now) + ts_offset_;
+  const RecoveryContext rc = Recovery(ctx);
+  control_.Configure(rc.settings, options.congestion, 536, 536, false);
+  UpdateMss(ctx);
+  Enter(ctx, TcpState::kSynSent);
+  ctx.counters.Add(Counter::TcpActiveOpens);
+  if (!control_.OnSent(rc, iss_, 1, SentSegment::kSyn)) {
+    Die(ctx, Error::kNoBuffers);
+    return;
+  }
+  EmitSyn(ctx, false);  // a SYN that finds no buffer is sent by the timer
+  control_.AfterSending(rc, SendLimit::kApplication, true);
+  ArmTimers(ctx);
+}
+
+void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
+                                const TcpOptionsSet& options) {
+  Init(ctx, slot, h.tuple, h.path, options);
+  options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
+  iss_ = h.iss;
+  snd_una_ = snd_nxt_ = iss_ + 1;
+  snd_sml_ = snd_una_;
+  irs_ = h.irs;
+  rcv_nxt_ = rcv_wup_ = copied_seq_ = h.irs + 1;
+  peer_mss_ = h.peer_mss;
+  snd_wscale_ = h.snd_wscale;
+  rcv_wscale_ = h.rcv_wscale;
+  snd_wnd_ = static_cast<uint32_t>(h.window) << snd_wscale_;
+  max_window_ = snd_wnd_;
+  snd_wl1_ = h.irs;
+  rcv_wnd_ = h.rcv_wnd;
+  rcv_ssthresh_ = h.rcv_wnd;
+  window_clamp_ = h.window_clamp;
+  ts_recent_ = h.ts_recent;
+  ts_recent_at_ = ctx.now;
+  ts_offset_ = h.ts_offset;
+  control_.Configure(ctx.recovery_settings, options.congestion, 536, 536, h.sack_ok);
+  UpdateMss(ctx);
+  one_segment_window_ = h.one_segment_window;
+  Enter(ctx, TcpState::kEstablished);
+  StartTransfer(ctx);
+  if (h.handshake_rtt > Duration())
+    control_.OnHandshakeRtt(Recovery(ctx), h.handshake_rtt, snd_una_, snd_nxt_);
+  ArmTimers(ctx);
+}
+
+// The handshake is done: windows and estimators begin.
+void TcpConnection::StartTransfer(TcpContext& ctx) {
+  const uint32_t segments = one_segment_window_ ? 1 : kInitialWindowSegments;
+  control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
+  rcv_mss_ = static_cast<uint16_t>(
+      std::clamp<uint32_t>(std::min<uint32_t>({advertised_mss_, mss_, rcv_wnd_ / 2}), 88, 536));
+  snd_sml_ = snd_una_;
+  last_progress_ = last_ack_received_ = ctx.now;
+  ArmKeepalive(ctx);
+}
+
+void TcpConnection::Destroy(TcpContext& ctx) {
+  receive_buffer_.Clear();
+  reassembly_.Clear();
+  send_buffer_.Clear(ctx.send_blocks);
+  control_.Clear(Recovery(ctx));
+  ChargeMemory(ctx);
+  if (ctx.timers.IsSet(slot_)) ctx.timers.Cancel(slot_);
+}
+
+IoResult TcpConnection::Read(TcpContext& ctx, std::span<uint8_t> out) {
+  if (const auto nothing = NothingToRead()) return *nothing;
+  const size_t n = receive_buffer_.Read(out);
+  copied_seq_ += static_cast<uint32_t>(n);
+  AfterRead(ctx);
+  return {n, Error::kNone};
+}
+
+IoResult TcpConnection::ReadSlice(TcpContext& ctx, uint32_t max, Slice* out) {
+  if (const auto nothing = NothingToRead()) return *nothing;
+  *out = receive_buffer_.TakeSlice(max);
+  const size_t n = out->bytes().size();
+  copied_seq_ += static_cast<uint32_t>(n);
+  AfterRead(ctx);
+  return {n, Error::kNone};
+}
+
+// What a read says when no byte is there. Bytes that arrived before an end are delivered before it.
+std::optional<IoResult> TcpConnection::NothingToRead() {
+  if (!receive_buffer_.empty()) return std::nullopt;
+  if (error_ != Error::kNone && !error_reported_) {
+    error_reported_ = true;
+    return IoResult{0, error_};
+  }
+  if (fin_received_ || shut_read_ || state_ == TcpState::kClosed) return IoResult{0, Error::kNone};
+  return IoResult{0, Error::kAgain};
+}
+
+// The reader made room: grow the buffer to the rhythm of the reading, and tell the peer if that
+// opens the window by enough (RFC 9293 section 3.8.6.2.2).
+void TcpConnection::AfterRead(TcpContext& ctx) {
+  ChargeMemory(ctx);
+  if (state_ == TcpState::kClosed || fin_received_) return;
+  TuneReceiveBuffer(ctx);
+  bool due = ack_pending_ && static_cast<uint32_t>(rcv_nxt_ - rcv_wup_) > rcv_mss_;
+  const uint32_t window = ReceiveWindow();
+  if (!due && 2 * static_cast<uint64_t>(window) <= window_clamp_) {
+    const uint32_t possible = ComputeWindow(ctx);
+    due = possible != 0 && possible >= 2 * window;
+  }
+  if (due) {
+    ack_pending_ = ack_now_ = true;
+    WantOutput(ctx);
+  }
+}
+
+// Dynamic right-sizing: the buffer follows twice what the application reads in a round trip.
+void TcpConnection::TuneReceiveBuffer(TcpContext& ctx) {
+  if (ctx.sysctls.tcp_moderate_rcvbuf == 0 || options_.receive_buffer_bytes != 0) return;
+  const Duration rtt = control_.recovery().rtt().srtt();
+  const Duration round = std::max(rtt, Duration::Millis(1));
+  if (ctx.now - tune_started_ < round) return;
+  const uint32_t copied = static_cast<uint32_t>(copied_seq_ - tune_seq_);
+  if (copied > tune_space_ && !ctx.memory.under_pressure()) {
+    const uint64_t window = 2 * static_cast<uint64_t>(copied) + 16 * advertised_mss_;
+    const uint64_t wanted = std::min<uint64_t>(2 * window, ctx.sysctls.tcp_rmem[2]);
+    if (wanted > ReceiveBufferLimit(ctx)) {
+      receive_buffer_limit_ = static_cast<uint32_t>(wanted);
+      window_clamp_ = std::min(std::max(window_clamp_, WindowFromSpace(receive_buffer_limit_)),
+                               65535u << rcv_wscale_);
+    }
+    tune_space_ = copied;
+  }
+  tune_started_ = ctx.now;
+  tune_seq_ = copied_seq_;
+}
+
+Error TcpConnection::WriteError() const {
+  if (error_ != Error::kNone) return error_ == Error::kAborted ? Error::kBrokenPipe : error_;
+  if (fin_queued_ || state_ == TcpState::kClosed) return Error::kBrokenPipe;
+  return Error::kNone;
+}
+
+IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
+  if (const Error e = WriteError(); e != Error::kNone) return {0, e};
+  if (data.empty()) return {0, Error::kNone};
+  size_t n = 0;
+  if (AdmitSendMemory(ctx)) n = send_buffer_.Append(ctx.send_blocks, data, SendBufferLimit(ctx));
+  ChargeMemory(ctx);
+  if (n < data.size()) write_blocked_ = true;
+  if (n == 0) return {0, Error::kAgain};
+  WantOutput(ctx);
+  return {n, Error::kNone};
+}
+
+IoResult TcpConnection::WriteExternal(TcpContext& ctx, std::span<const uint8_t> data,
+                                      ReleaseFn release, void* context) {
+  if (const Error e = WriteError(); e != Error::kNone) return {0, e};
+  if (data.empty()) return {0, Error::kInvalid};
+  if (send_buffer_.size() >= SendBufferLimit(ctx) || !AdmitSendMemory(ctx) ||
+      !send_buffer_.AppendExternal(ctx.send_blocks, data, release, context)) {
+    write_blocked_ = true;
+    return {0, Error::kAgain};
+  }
+  WantOutput(ctx);
+  return {data.size(), Error::kNone};
+}
+
+Error TcpConnection::Shutdown(TcpContext& ctx, ShutdownHow how) {
+  if (state_ == TcpState::kClosed || state_ == TcpState::kSynSent) return Error::kNotConnected;
+  if (how != ShutdownHow::kWrite) shut_read_ = true;
+  if (how != ShutdownHow::kRead) QueueFin(ctx);
+  return Error::kNone;
+}
+
+// The FIN goes out behind the last byte written (section 3.10.4).
+void TcpConnection::QueueFin(TcpContext& ctx) {
+  if (fin_queued_) return;
+  fin_queued_ = true;
+  if (state_ == TcpState::kEstablished || state_ == TcpState::kSynReceived)
+    Enter(ctx, TcpState::kFinWait1);
+  else if (state_ == TcpState::kCloseWait)
+    Enter(ctx, TcpState::kLastAck);
+  WantOutput(ctx);
+}
+
+void TcpConnection::Close(TcpContext& ctx) {
+  if (!has_owner_) return;
+  has_owner_ = false;
+  user_data = nullptr;
+  events = 0;
+  const bool unread = !receive_buffer_.empty();
+  receive_buffer_.Clear();
+  ChargeMemory(ctx);
+  if (state_ == TcpState::kClosed) return;
+  if (state_ == TcpState::kSynSent) {
+    Die(ctx, Error::kAborted);
+    return;
+  }
+  if (unread) {  // the peer must know that what it sent was not read (RFC 2525 section 2.17)
+    ctx.counters.Add(Counter::TcpExtTCPAbortOnClose);
+    SendRst(ctx);
+    Die(ctx, Error::kAborted);
+    return;
+  }
+  if (options_.linger && options_.linger_s == 0) {
+    ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
+    SendRst(ctx);
+    Die(ctx, Error::kAborted);
+    return;
+  }
+  options_.cork = false;
+  QueueFin(ctx);
+  Orphan(ctx);
+}
+
+// From here on nobody waits for the connection, so how many there are, and for how long, is
+// bounded.
+void TcpConnection::Orphan(TcpContext& ctx) {
+  orphaned_at_ = ctx.now;
+  life_deadline_ = Instant::Never();
+  ++ctx.orphans;
+  counted_orphan_ = true;
+  if (ctx.orphans > static_cast<uint32_t>(ctx.sysctls.tcp_max_orphans)) {
+    ctx.counters.Add(Counter::TcpExtTCPAbortOnMemory);
+    SendRst(ctx);
+    Die(ctx, Error::kAborted);
+    return;
+  }
+  if (state_ == TcpState::kFinWait2) EnterFinWait2Orphaned(ctx);
+  if (state_ != TcpState::kClosed) ArmTimers(ctx);
+}
+
+// FIN-WAIT-2 without an owner lasts tcp_fin_timeout: the last minute of it, or all, as a small
+// record.
+void TcpConnection::EnterFinWait2Orphaned(TcpContext& ctx) {
+  if (options_.linger2_s < 0) {
+    ctx.counters.Add(Counter::TcpExtTCPAbortOnLinger);
+    SendRst(ctx);
+    Die(ctx, Error::kNone);
+    return;
+  }
+  const Duration timeout = FinTimeout(ctx);
+  if (timeout > kTimeWaitLength) {
+    if (life_deadline_ == Instant::Never()) life_deadline_ = ctx.now + (timeout - kTimeWaitLength);
+  } else {
+    EnterTimeWait(ctx, TcpState::kFinWait2);
+  }
+}
+
+Duration TcpConnection::FinTimeout(const TcpContext& ctx) const {
+  const Duration timeout =
+      Duration::Seconds(options_.linger2_s != 0 ? options_.linger2_s : ctx.sysctls.tcp_fin_timeout);
+  const Duration rto = Rto(ctx);  // never shorter than the peer needs to answer
+  return std::max(timeout, rto * 4 - rto / 2);
+}
+
+void TcpConnection::Abort(TcpContext& ctx) {
+  if (state_ != TcpState::kClosed && state_ != TcpState::kSynSent) SendRst(ctx);
+  Die(ctx, Error::kAborted);
+}
+
+void TcpConnection::ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options) {
+  const bool keepalive_changed = options.keepalive != options_.keepalive ||
+                                 options.keepalive_time_s != options_.keepalive_time_s;
+  const bool may_send = options_.cork && !options.cork;
+  options_ = options;
+  if (state_ == TcpState::kClosed) return;
+  UpdateMss(ctx);
+  if (keepalive_changed) ArmKeepalive(ctx);
+  if (may_send || options.no_delay) WantOutput(ctx);
+  ArmTimers(ctx);
+}
+
+// ICMP is unauthenticated: it must quote a segment in flight (RFC 5927 section 4), and ends only an
+// opening that has not succeeded; elsewhere it is a hint (RFC 1122 section 4.2.3.9).
+void TcpConnection::OnIcmpError(TcpContext& ctx, const IcmpError& e) {
+  const Seq seq(e.seq);
+  if (state_ == TcpState::kClosed) return;
+  if (seq < snd_una_ || seq > snd_nxt_) {
+    ctx.counters.Add(Counter::TcpExtOutOfWindowIcmps);
+    return;
+  }
+  if (e.kind == IcmpError::Kind::kPacketTooBig) {
+    LowerPathMtu(ctx, e.mtu);
+    return;
+  }
+  soft_error_ =
+      e.kind == IcmpError::Kind::kRefused ? Error::kConnectionRefused : Error::kHostUnreachable;
+  if (state_ == TcpState::kSynSent && e.kind == IcmpError::Kind::kRefused) {
+    ctx.counters.Add(Counter::TcpAttemptFails);
+    Die(ctx, soft_error_);
+  }
+}
+
+// Path MTU discovery (RFC 1191, RFC 8201), with a floor so that nobody can starve a connection.
+void TcpConnection::LowerPathMtu(TcpContext& ctx, uint32_t mtu) {
+  const uint32_t least = tuple_.remote.is_v4() ? kMinPathMtuV4 : kMinPathMtuV6;
+  mtu = std::max(mtu, least);
+  if (mtu >= path_.mtu) return;
+  path_.mtu = static_cast<uint16_t>(mtu);
+  UpdateMss(ctx);
+}
+
+void TcpConnection::Raise(TcpContext& ctx, uint8_t event) {
+  events |= event;
+  if (event_queued || !has_owner_ || !accepted) return;
+  QueueEvents(ctx);
+}
+
+void TcpConnection::QueueEvents(TcpContext& ctx) {
+  event_queued = true;
+  next_event = nullptr;
+  (ctx.events_tail != nullptr ? ctx.events_tail->next_event : ctx.events_head) = this;
+  ctx.events_tail = this;
+}
+
+void TcpConnection::Enter(TcpContext& ctx, TcpState state) {
+  const auto counts = [](TcpState s) {
+    return s == TcpState::kEstablished || s == TcpState::kCloseWait;
+  };
+  if (counts(state) && !counts(state_)) ctx.counters.Add(Counter::TcpCurrEstab);
+  if (!counts(state) && counts(state_)) {
+    ctx.counters.Sub(Counter::TcpCurrEstab);
+    if (state == TcpState::kClosed) ctx.counters.Add(Counter::TcpEstabResets);
+  }
+  state_ = state;
+}
+
+void TcpConnection::Die(TcpContext& ctx, Error error) {
+  if (state_ == TcpState::kClosed) return;
+  Enter(ctx, TcpState::kClosed);
+  error_ = error;
+  if (fate_ == Fate::kAlive) fate_ = Fate::kClosed;
+  send_buffer_.Clear(ctx.send_blocks);
+  reassembly_.Clear();
+  control_.Clear(Recovery(ctx));
+  ChargeMemory(ctx);
+  ack_pending_ = retransmit_due_ = false;
+  persist_deadline_ = delayed_ack_deadline_ = life_deadline_ = Instant::Never();
+  if (ctx.timers.IsSet(slot_)) ctx.timers.Cancel(slot_);
+  if (counted_orphan_) {
+    counted_orphan_ = false;
+    --ctx.orphans;
+  }
+  Raise(ctx, kEventReadable | kEventClosed);
+}
+
+// The connection goes on as a small record; an owner that has not let go keeps this slot to read
+// what is left.
+void TcpConnection::EnterTimeWait(TcpContext& ctx, TcpState substate) {
+  time_wait_substate_ = substate;
+  time_wait_length_ = substate == TcpState::kTimeWait ? kTimeWaitLength
+                                                      : std::min(FinTimeout(ctx), kTimeWaitLength);
+  fate_ = Fate::kTimeWait;
+  Die(ctx, Error::kNone);
+}
+
+// ---- Memory (tcp_mem, tcp_rmem, tcp_wmem) ----
+
+uint32_t TcpConnection::ReceiveBufferLimit(const TcpContext& ctx) const {
+  if (receive_buffer_limit_ != 0) return receive_buffer_limit_;
+  return options_.receive_buffer_bytes != 0 ? options_.receive_buffer_bytes
+                                            : static_cast<uint32_t>(ctx.sysctls.tcp_rmem[1]);
+}
+
+uint32_t TcpConnection::FullReceiveSpace(const TcpContext& ctx) const {
+  return WindowFromSpace(ReceiveBufferLimit(ctx));
+}
+
+// Two congestion windows' worth, so that one can be written while the other is in flight; between
+// tcp_wmem's default and maximum, and not above the default under memory pressure.
+uint32_t TcpConnection::SendBufferLimit(const TcpContext& ctx) const {
+  if (options_.send_buffer_bytes != 0) return options_.send_buffer_bytes;
+  const auto least = static_cast<uint32_t>(ctx.sysctls.tcp_wmem[1]);
+  if (ctx.memory.under_pressure()) return least;
+  const uint64_t wanted = 2 * static_cast<uint64_t>(control_.congestion().cwnd_bytes());
+  const auto most = std::max<uint64_t>(least, ctx.sysctls.tcp_wmem[2]);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(wanted, least, most));
+}
+
+// How much may wait beyond a hole: what the receive buffer leaves free.
+uint32_t TcpConnection::ReassemblyLimit(const TcpContext& ctx) const {
+  const uint32_t limit = ReceiveBufferLimit(ctx);
+  const uint32_t used = receive_buffer_.memory_charged();
+  return used >= limit ? 0 : limit - used;
+}
+
+// Whether one more buffer may be kept. Even when tcp_mem is used up a connection may have the least
+// of tcp_rmem; what waits out of order is given up before data in order is refused.
+bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
+  const uint32_t used = receive_buffer_.memory_charged() + reassembly_.memory_charged();
+  const uint32_t limit = ReceiveBufferLimit(ctx);
+  if (used + kBufferRoom > limit && !reassembly_.empty()) {
+    ctx.counters.Add(Counter::TcpExtOfoPruned);
+    reassembly_.Prune(kBufferRoom);
+    ChargeMemory(ctx);
+  }
+  if (receive_buffer_.memory_charged() > limit) {
+    ctx.counters.Add(Counter::TcpExtPruneCalled);
+    return false;
+  }
+  return !ctx.memory.exhausted() || used < static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
+}
+
+bool TcpConnection::AdmitSendMemory(const TcpContext& ctx) const {
+  return !ctx.memory.exhausted() ||
+         send_buffer_.memory_charged() < static_cast<uint32_t>(ctx.sysctls.tcp_wmem[0]);
+}
+
+// Brings the shard's account up to what this connection holds.
+void TcpConnection::ChargeMemory(TcpContext& ctx) {
+  const uint32_t held = send_buffer_.memory_charged() + receive_buffer_.memory_charged() +
+                        reassembly_.memory_charged();
+  if (held > charged_) ctx.memory.ChargeAlways(held - charged_);
+  if (held < charged_) ctx.memory.Uncharge(charged_ - held);
+  charged_ = held;
+}
+
+}  // namespace usher
