@@ -118,6 +118,28 @@ TEST(StaticSiteTest, MountsServeFilesFromElsewhere) {
   EXPECT_THAT(Load(folder, options).status().ToString(), HasSubstr("gone.js"));
 }
 
+// Whatever the front page asks this server for is there (the chart library comes with a package).
+TEST(StaticSiteTest, FrontPageIsComplete) {
+  auto site = StaticSite::Load(USHER_WWW, StaticSiteOptions());
+  ASSERT_TRUE(site.ok()) << site.status();
+  const StaticFile* front = (*site)->Find("/");
+  ASSERT_NE(front, nullptr);
+  const std::string page = Text(front->reply.whole());
+  int links = 0;
+  for (const std::string attribute :
+       {"src=\"", "link rel=\"icon\" href=\"", "stylesheet\" href=\""}) {
+    for (size_t at = 0; (at = page.find(attribute, at)) != page.npos; ++links) {
+      at += attribute.size();
+      const std::string target = page.substr(at, page.find('"', at) - at);
+      EXPECT_TRUE((*site)->Find(target) != nullptr || target == DefaultMounts()[0].path) << target;
+    }
+  }
+  EXPECT_EQ(links, 4);
+  // Nothing may be fetched from elsewhere.
+  EXPECT_EQ(page.find("http://"), page.npos);
+  EXPECT_EQ(page.find("https://"), page.npos);
+}
+
 TEST(StaticSiteTest, KnowsTheUsualTypes) {
   EXPECT_EQ(MimeType("a.b.html"), "text/html; charset=utf-8");
   EXPECT_EQ(MimeType("x.svg"), "image/svg+xml");
