@@ -323,7 +323,7 @@ uint32_t Reassembly::PruneAfter(Seq seq, uint32_t bytes) {
   // An eighth at least, because finding the place in a chain costs a walk along all of it.
   bytes = std::max(bytes, memory_charged() / 8);
   const uint32_t before = buffers_;
-  const uint32_t goal = (bytes + kBufferRoom - 1) / kBufferRoom;
+  const uint32_t goal = bytes / kBufferRoom + (bytes % kBufferRoom != 0 ? 1 : 0);
   while (root_ != nullptr && before - buffers_ < goal) {
     BufferHeader* range = Last();
     if (Begin(range) <= seq) break;

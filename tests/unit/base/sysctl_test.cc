@@ -1,0 +1,138 @@
+#include "stack/base/sysctl.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace usher {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Sysctl, NamesAreSortedUniqueAndReadable) {
+  const std::vector<std::string> names = SysctlNames();
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
+  for (const std::string& name : names) EXPECT_TRUE(GetSysctl(Sysctls(), name).ok()) << name;
+}
+
+// Each setting by itself: what one writes is what that name, and no other, then gives.
+TEST(Sysctl, EveryNameReachesItsOwnSetting) {
+  const Sysctls defaults;
+  for (const std::string& name : SysctlNames()) {
+    SCOPED_TRACE(name);
+    Sysctls changed;
+    const std::string before = *GetSysctl(defaults, name);
+    // Something else that every range allows.
+    std::string value = before == "1" ? "0" : "1";
+    if (name == "net.ipv4.tcp_congestion_control") value = "reno";
+    if (name == "net.ipv4.tcp_rto_max_ms") value = "1000";
+    if (name == "net.ipv4.tcp_min_snd_mss") value = "49";
+    if (name == "net.ipv4.ip_local_port_range") value = "1024\t2048";
+    if (before.find('\t') != std::string::npos && value == "1") value = "1\t2\t3";
+    ASSERT_TRUE(SetSysctl(changed, name, value).ok());
+    for (const std::string& other : SysctlNames()) {
+      EXPECT_EQ(*GetSysctl(changed, other), other == name ? value : *GetSysctl(defaults, other));
+    }
+  }
+}
+
+TEST(Sysctl, DefaultsAreThoseOfLinux) {
+  const Sysctls s;
+  EXPECT_EQ(*GetSysctl(s, "net.core.somaxconn"), "4096");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_syncookies"), "1");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_notsent_lowat"), "4294967295");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_challenge_ack_limit"), "2147483647");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.ip_local_port_range"), "32768\t60999");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_congestion_control"), "cubic");
+}
+
+TEST(Sysctl, NamesMayHaveSlashes) {
+  Sysctls s;
+  EXPECT_TRUE(SetSysctl(s, "net/ipv4/tcp_sack", "0").ok());
+  EXPECT_EQ(s.tcp_sack, 0);
+  EXPECT_EQ(*GetSysctl(s, "net/ipv4/tcp_sack"), "0");
+}
+
+TEST(Sysctl, UnknownNamesAreRefused) {
+  Sysctls s;
+  for (const char* name : {"net.ipv4.tcp_sac", "net.ipv4.tcp_sackk", "tcp_sack", "", "zzz"}) {
+    const absl::Status status = SetSysctl(s, name, "1");
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+    EXPECT_EQ(GetSysctl(s, name).status().code(), absl::StatusCode::kNotFound);
+  }
+}
+
+TEST(Sysctl, RangesHoldAtBothEnds) {
+  struct Case {
+    const char* name;
+    const char* good[2];
+    const char* bad[2];
+  };
+  const Case cases[] = {
+      {"net.core.somaxconn", {"0", "2147483647"}, {"-1", "2147483648"}},
+      {"net.ipv4.tcp_syncookies", {"0", "255"}, {"-1", "256"}},
+      {"net.ipv4.tcp_syn_retries", {"1", "127"}, {"0", "128"}},
+      {"net.ipv4.tcp_ecn", {"0", "2"}, {"-1", "3"}},
+      {"net.ipv4.tcp_adv_win_scale", {"-31", "31"}, {"-32", "32"}},
+      {"net.ipv4.tcp_min_snd_mss", {"48", "65535"}, {"47", "65536"}},
+      {"net.ipv4.tcp_rto_max_ms", {"1000", "120000"}, {"999", "120001"}},
+      {"net.ipv4.tcp_notsent_lowat", {"0", "4294967295"}, {"-1", "4294967296"}},
+      {"net.ipv4.tcp_keepalive_time", {"0", "2147483"}, {"-1", "2147484"}},
+      {"net.ipv4.ip_local_port_range", {"1 1", "1 65535"}, {"0 1", "1 65536"}},
+      {"net.ipv4.tcp_wmem", {"1 1 1", "1 1 2147483647"}, {"0 1 1", "1 1 2147483648"}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    Sysctls s;
+    for (const char* value : c.good) EXPECT_TRUE(SetSysctl(s, c.name, value).ok()) << value;
+    const std::string before = *GetSysctl(s, c.name);
+    for (const char* value : c.bad) {
+      const absl::Status status = SetSysctl(s, c.name, value);
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << value;
+    }
+    EXPECT_EQ(*GetSysctl(s, c.name), before);
+  }
+}
+
+TEST(Sysctl, BadValuesSayWhatIsAllowed) {
+  Sysctls s;
+  EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_syn_retries", "0").message()),
+            "net.ipv4.tcp_syn_retries: bad value '0', allowed: 1 to 127");
+  EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_congestion_control", "vegas").message()),
+            "net.ipv4.tcp_congestion_control: bad value 'vegas', allowed: bbr cubic reno");
+  EXPECT_EQ(
+      std::string(SetSysctl(s, "net.ipv4.ip_local_port_range", "9 8").message()),
+      "net.ipv4.ip_local_port_range: bad value '9 8', allowed: 2 numbers from 1 to 65535, the "
+      "second not below the first");
+}
+
+TEST(Sysctl, TextThatIsNoNumberIsRefused) {
+  Sysctls s;
+  for (const std::string& value :
+       {std::string(), std::string(" "), std::string("x"), std::string("1x"), std::string("1 2"),
+        std::string("0x"), std::string("1\0", 2), std::string("99999999999999999999")}) {
+    EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_retries2", value).ok()) << value;
+  }
+  EXPECT_EQ(s.tcp_retries2, 15);
+}
+
+TEST(Sysctl, NumbersAreReadAsLinuxReadsThem) {
+  Sysctls s;
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", " 0x602\n").ok());
+  EXPECT_EQ(s.tcp_fastopen, 0x602);
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_rmem", "5000 \t 6000").ok());  // the third stays
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 2 3 4").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 x").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "1").ok());
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
+}
+
+}  // namespace
+}  // namespace usher
