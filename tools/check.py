@@ -30,6 +30,8 @@ JOBS = os.cpu_count() or 1
 STEP_LIMIT_S = 3600
 LIVE_LIMIT_S = 900
 LOG_TAIL_LINES = 60
+# Other versions of clang-format and clang-tidy have other opinions; Debian 12's are the reference.
+LLVM_VERSION = '14'
 
 
 class Child:
@@ -342,10 +344,22 @@ def cases(test, build_path, output):
     return passed, failed, skipped
 
 
+def unusable(tool):
+    """Why this LLVM tool cannot judge the sources; None if it can."""
+    if not shutil.which(tool):
+        return f'{tool} is not installed'
+    _, text = run([tool, '--version'])
+    version = re.search(r'version (\d+)', text)
+    if not version or version.group(1) != LLVM_VERSION:
+        return f'{tool} {version.group(1) if version else "?"} judges otherwise than {LLVM_VERSION}'
+    return None
+
+
 def check_format():
     report.phase('format')
-    if not shutil.which('clang-format'):
-        report.skip('format', 'clang-format is not installed')
+    reason = unusable('clang-format')
+    if reason:
+        report.skip('format', reason)
         return
     files = tracked_files('.cc', '.h')
     code, text = run(['clang-format', '--dry-run', '-Werror', '--style=file', *files])
@@ -359,8 +373,9 @@ def check_format():
 def check_lint(build):
     """clang-tidy over every translation unit of the library and the programs; one case per file."""
     report.phase('lint')
-    if not shutil.which('clang-tidy') or not build.built:
-        report.skip('lint', 'needs clang-tidy and the Clang build')
+    reason = unusable('clang-tidy') or (None if build.built else 'there is no Clang build')
+    if reason:
+        report.skip('lint', reason)
         return
     cache = BUILDS / 'tidy-cache'
     cache.mkdir(exist_ok=True)
