@@ -105,6 +105,26 @@ void HttpContext::set_date(std::string_view date) {
   date_size_ = static_cast<uint32_t>(out - date_line_.data());
 }
 
+const HttpContext::RecentHead* HttpContext::FindRecent(std::span<const uint8_t> in) const {
+  for (const RecentHead& recent : recent_) {
+    // A head ends with its empty line, so that no head is the beginning of another.
+    if (recent.size != 0 && recent.size <= in.size() &&
+        std::memcmp(recent.bytes.data(), in.data(), recent.size) == 0) {
+      return &recent;
+    }
+  }
+  return nullptr;
+}
+
+void HttpContext::Remember(std::span<const uint8_t> head, const HttpRequest& request) {
+  RecentHead& recent = recent_[next_recent_];
+  if (head.empty() || head.size() > recent.bytes.size()) return;
+  next_recent_ = (next_recent_ + 1) % recent_.size();
+  recent.size = head.size();
+  recent.request = request;
+  std::memcpy(recent.bytes.data(), head.data(), head.size());
+}
+
 HttpSession::HttpSession(HttpContext* context, Instant now)
     : context_(context), deadline_(now + context->limits_.idle_time) {}
 
@@ -170,6 +190,7 @@ size_t HttpSession::ConsumeIdle(std::span<const uint8_t> in, Instant now) {
   // RFC 9112 section 2.2: empty lines before a request line are passed over.
   for (size_t i = 0; i < in.size(); ++i) {
     if (in[i] != '\r' && in[i] != '\n') {
+      if (const size_t recent = ConsumeRecent(in.subspan(i), now); recent > 0) return i + recent;
       BeginRequest(now);
       return i;
     }
@@ -180,6 +201,16 @@ size_t HttpSession::ConsumeIdle(std::span<const uint8_t> in, Instant now) {
     }
   }
   return in.size();
+}
+
+// Answers a request whose head was seen before; 0 if it was not.
+size_t HttpSession::ConsumeRecent(std::span<const uint8_t> in, Instant now) {
+  const HttpContext::RecentHead* const recent = context_->FindRecent(in);
+  if (recent == nullptr) return 0;
+  blank_bytes_ = 0;
+  request_ = recent->request;
+  Answer(now);
+  return recent->size;
 }
 
 void HttpSession::BeginRequest(Instant now) {
@@ -244,7 +275,8 @@ size_t HttpSession::ConsumeHead(std::span<const uint8_t> in, Instant now) {
   } else if (line_ == Line::kBad || at_end != request_.head_complete) {
     Fail(400);
   } else if (at_end) {
-    EndHead(now);
+    // Only a head that came in one piece can be remembered as it stands.
+    EndHead(request_.head_bytes == size ? in.first(size) : std::span<const uint8_t>(), now);
   } else if (request_.head_bytes == context_->limits_.head_bytes) {
     Fail(431);
   }
@@ -483,9 +515,9 @@ int HttpSession::ChooseRoute() {
     return 0;
   }
   if (!found && context_->site_ != nullptr) {
-    request_.file = context_->site_->Find(path);
-    request_.route = Route::kFile;
-    found = request_.file != nullptr;
+    const StaticFile* const file = context_->site_->Find(path);
+    found = file != nullptr;
+    if (found) request_.reply = NotModified(*file) ? &file->not_modified : &file->reply;
   }
   const bool reads = parser_.method == HTTP_GET || parser_.method == HTTP_HEAD;
   const bool echo = request_.route == Route::kEcho;
@@ -503,7 +535,7 @@ bool HttpSession::NotModified(const StaticFile& file) const {
   return match == "*" || match.find(file.etag) != std::string_view::npos;
 }
 
-void HttpSession::EndHead(Instant now) {
+void HttpSession::EndHead(std::span<const uint8_t> head, Instant now) {
   request_.version_1_0 = parser_.http_major == 1 && parser_.http_minor == 0;
   request_.keep_alive =
       http_should_keep_alive(&parser_) != 0 && (parser_.flags & F_CONNECTION_CLOSE) == 0;
@@ -515,7 +547,10 @@ void HttpSession::EndHead(Instant now) {
   const bool sized = (parser_.flags & F_CONTENTLENGTH) != 0;
   const bool has_body = request_.chunked || (sized && parser_.content_length > 0);
   if (request_.route == Route::kEcho) BeginEcho(has_body);
-  if (!has_body) return Answer(now);
+  if (!has_body) {
+    if (request_.route != Route::kEcho) context_->Remember(head, request_);
+    return Answer(now);
+  }
   if (request_.route != Route::kEcho) {
     if (request_.expects_continue && !request_.version_1_0) {
       // The body may come or not (RFC 9110 section 10.1.1): nothing after it could be trusted.
@@ -536,9 +571,6 @@ void HttpSession::Answer(Instant now) {
   switch (request_.route) {
     case Route::kReply:
       Reply(*request_.reply);
-      break;
-    case Route::kFile:
-      Reply(NotModified(*request_.file) ? request_.file->not_modified : request_.file->reply);
       break;
     case Route::kBytes: {
       char* out = Append(framing.data(), "Content-Length: ");

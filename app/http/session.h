@@ -30,6 +30,36 @@ struct HttpLimits {
   Duration longest_delay = Duration::Seconds(3600);  // of /delay/MS: 400 beyond
 };
 
+// What is known of the request at hand; for HttpSession alone.
+struct HttpRequest {
+  enum class Route : uint8_t { kReply, kBytes, kDelay, kStatus, kEcho };
+  enum class Field : uint8_t { kOther, kHost, kIfNoneMatch, kExpect, kTransferEncoding };
+
+  Route route = Route::kReply;
+  Field field = Field::kOther;  // whose value is coming in
+  bool head_complete = false;
+  bool keep_alive = false;
+  bool version_1_0 = false;
+  bool head_only = false;  // HEAD
+  bool chunked = false;
+  bool expects_continue = false;
+  bool expects_other = false;
+  bool in_value = false;
+  bool host_ended = false;  // white space came after it
+  int fail_status = 0;      // why a callback stopped the parser
+  uint32_t head_bytes = 0;
+  uint32_t method_bytes = 0;
+  uint32_t target_bytes = 0;  // target_ holds the beginning, likewise for the next three
+  uint32_t name_bytes = 0;
+  uint32_t value_bytes = 0;
+  uint32_t match_bytes = 0;
+  uint32_t hosts = 0;
+  uint32_t transfer_encodings = 0;
+  uint64_t unwanted_bytes = 0;  // of the body, thrown away
+  uint64_t number = 0;          // N of /bytes/N, MS of /delay/MS
+  const PrebuiltReply* reply = nullptr;
+};
+
 // What all sessions of one listener on one shard share. Outlives them; used by one thread.
 class HttpContext {
  public:
@@ -47,11 +77,23 @@ class HttpContext {
  private:
   friend class HttpSession;
 
+  // A head that was judged before. Most clients send the same few heads again and again, byte for
+  // byte, and what a head asks for depends on nothing else: so one comparison can replace parsing.
+  struct RecentHead {
+    size_t size = 0;
+    HttpRequest request;
+    std::array<uint8_t, 384> bytes;
+  };
+  const RecentHead* FindRecent(std::span<const uint8_t> in) const;
+  void Remember(std::span<const uint8_t> head, const HttpRequest& request);
+
   const StaticSite* site_;
   std::function<std::string()> status_;
   HttpLimits limits_;
   uint32_t date_size_ = 0;
   std::array<char, 64> date_line_;  // the whole field with its CRLF
+  std::array<RecentHead, 4> recent_;
+  size_t next_recent_ = 0;
 };
 
 // One connection. No allocation after construction, except while /status is answered.
@@ -91,6 +133,9 @@ class HttpSession {
   Instant next_deadline() const;
 
  private:
+  using Request = HttpRequest;
+  using Route = HttpRequest::Route;
+  using Field = HttpRequest::Field;
   enum class Phase : uint8_t {
     kIdle,       // between requests
     kHead,       // within a request line or fields
@@ -98,38 +143,8 @@ class HttpSession {
     kBody,
     kDelay,
   };
-  enum class Route : uint8_t { kReply, kFile, kBytes, kDelay, kStatus, kEcho };
-  enum class Field : uint8_t { kOther, kHost, kIfNoneMatch, kExpect, kTransferEncoding };
   // Where the scan for the end of the head stands.
   enum class Line : uint8_t { kInside, kStart, kStartCr, kEnd, kBad };
-
-  // What is known of the request at hand.
-  struct Request {
-    Route route = Route::kReply;
-    Field field = Field::kOther;  // whose value is coming in
-    bool head_complete = false;
-    bool keep_alive = false;
-    bool version_1_0 = false;
-    bool head_only = false;  // HEAD
-    bool chunked = false;
-    bool expects_continue = false;
-    bool expects_other = false;
-    bool in_value = false;
-    bool host_ended = false;  // white space came after it
-    int fail_status = 0;      // why a callback stopped the parser
-    uint32_t head_bytes = 0;
-    uint32_t method_bytes = 0;
-    uint32_t target_bytes = 0;  // target_ holds the beginning, likewise for the next three
-    uint32_t name_bytes = 0;
-    uint32_t value_bytes = 0;
-    uint32_t match_bytes = 0;
-    uint32_t hosts = 0;
-    uint32_t transfer_encodings = 0;
-    uint64_t unwanted_bytes = 0;  // of the body, thrown away
-    uint64_t number = 0;          // N of /bytes/N, MS of /delay/MS
-    const PrebuiltReply* reply = nullptr;
-    const StaticFile* file = nullptr;
-  };
 
   static const http_parser_settings& ParserSettings();
   template <int (HttpSession::*kMember)(std::string_view)>
@@ -143,7 +158,8 @@ class HttpSession {
   size_t ScanHead(std::span<const uint8_t> in);
   bool RoomForReply() const;
   void BeginRequest(Instant now);
-  void EndHead(Instant now);
+  void EndHead(std::span<const uint8_t> head, Instant now);
+  size_t ConsumeRecent(std::span<const uint8_t> in, Instant now);
 
   // What the parser reports; non-zero stops it.
   int OnUrl(std::string_view part);

@@ -114,7 +114,9 @@
     for (const name of ['accepted', 'completed', 'cookies_sent', 'cookies_received', 'cookies_failed',
                         'listen_overflows', 'listen_drops']) rates[name] = r(name);
     const halfFull = l.half_open_capacity > 0 && l.half_open >= l.half_open_capacity;
-    const acceptFull = l.accept_queue > l.accept_queue_limit;
+    // The bsd model counts both queues together against one and a half times the limit.
+    const acceptFull = l.model === 'bsd' ? l.half_open + l.accept_queue > 1.5 * l.accept_queue_limit
+        : l.accept_queue > l.accept_queue_limit;
     const young = known(l.young) ? Math.min(l.young, l.half_open) : l.half_open;
 
     field.name.textContent = key;
@@ -122,7 +124,7 @@
     field.model.textContent = l.model || '';
     field.limits.textContent = known(l.backlog) ? `backlog ${number(l.backlog)}${l.limited_by ? `, limited by ${l.limited_by}` : ''}` : '';
     field.alarm.hidden = !halfFull && !acceptFull;
-    field.alarm.textContent = acceptFull ? 'Accept queue full: SYNs are dropped'
+    field.alarm.textContent = acceptFull ? 'Accept queue full: no handshake can be completed'
         : rates.cookies_sent > 0 ? 'SYN queue full: new SYNs are answered with cookies' : 'SYN queue full';
 
     field['syn-rate'].textContent = perSecond(known(rates.completed) ? rates.completed : rates.accepted);

@@ -310,6 +310,36 @@ TEST_F(HttpSessionTest, UnchangedFileIsNotSentAgain) {
   EXPECT_EQ(One(Get("/", "If-None-Match: " + std::string(200, 'x') + etag + "\r\n")).status, 200);
 }
 
+TEST_F(HttpSessionTest, SameHeadAgainGetsTheSameAnswer) {
+  const std::string etag = site_->Find("/")->etag;
+  // More than are remembered, some the beginnings of others, on old and new connections.
+  const std::vector<std::string> requests = {
+      Get("/"),         Get("/", "Connection: close\r\n"),
+      Get("/docs/"),    Get("/", "If-None-Match: " + etag + "\r\n"),
+      Get("/bytes/10"), "HEAD / HTTP/1.1\r\nHost: usher\r\n\r\n",
+      Get("/none"),     "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+      Post("/", ""),    Post("/echo", ""),
+      Get("/", kHost),  Post("/echo", "hello"),
+      Get("/delay/1"),  Get("/", "X: " + std::string(500, 'x') + "\r\n")};
+  const auto one_byte = [] { return 1; };
+  std::mt19937 random(1);
+  for (int round = 0; round < 500; ++round) {
+    const std::string& request = requests[random() % (round % 3 == 0 ? 3 : requests.size())];
+    HttpContext fresh(site_.get(), nullptr);
+    HttpClient parsed(&fresh);
+    parsed.Send(request, one_byte, one_byte);
+    HttpClient client(&*context_);
+    client.Send(request);
+    ASSERT_EQ(client.received, parsed.received);
+    ASSERT_EQ(client.session.wants_close(), parsed.session.wants_close());
+    if (client.session.wants_close()) continue;
+    client.Send("\r\n" + request);
+    ASSERT_EQ(client.received, parsed.received + parsed.received);
+  }
+  context_->set_date("Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(One(Get("/")).fields.at("date"), "Sun, 06 Nov 1994 08:49:37 GMT");
+}
+
 TEST_F(HttpSessionTest, MethodNotAllowedSaysWhatIs) {
   EXPECT_EQ(One(Get("/echo")).fields.at("allow"), "POST");
   EXPECT_EQ(One(Post("/", "")).fields.at("allow"), "GET, HEAD");
