@@ -117,12 +117,16 @@ class TcpConnection {
   // when the peer has acknowledged it or the connection is gone. All or nothing (kAgain).
   IoResult WriteExternal(TcpContext& ctx, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
+  // Bytes that Write would take now; 0 makes kEventWritable due.
+  size_t WritableBytes(const TcpContext& ctx);
   Error Shutdown(TcpContext& ctx, ShutdownHow how);
   // The owner lets go: FIN, or RST if unread data would be lost (RFC 1122 4.2.2.13) or by
   // SO_LINGER.
   void Close(TcpContext& ctx);
   void Abort(TcpContext& ctx);  // RST, section 3.10.5
   void ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options);
+  // The application has it now: events that waited for that are due.
+  void OnAccepted(TcpContext& ctx);
 
   // ---- Looking at it ----
   TcpState state() const { return state_; }
@@ -141,11 +145,12 @@ class TcpConnection {
   uint8_t events = 0;  // EventMask, undelivered
   bool event_queued = false;
   bool output_queued = false;
-  bool accepted = false;     // handed to the application; no events before
-  uint32_t generation = 0;   // of the slot, for handles
-  uint32_t next_accept = 0;  // accept queue link
-  uint32_t listener = 0;     // where it came from, with its generation; 0: active open
-  void* user_data = nullptr;
+  bool accepted = false;      // handed to the application; no events before
+  uint32_t generation = 0;    // of the slot, for handles
+  uint32_t next_accept = 0;   // accept queue link
+  uint32_t listener = 0;      // where it came from, with its generation; 0: active open
+  void* owner = nullptr;      // whom events go to
+  void* user_data = nullptr;  // the application's own
 
  private:
   friend struct TimeWaitFacts;

@@ -50,6 +50,10 @@ class TimeWaitTable {
 
   // Room for `capacity` records of either family; memory is touched only when used.
   explicit TimeWaitTable(uint32_t capacity);
+  static size_t BytesFor(uint32_t capacity) {
+    return ObjectPool<RecordV4>::BytesFor(capacity) + ObjectPool<RecordV6>::BytesFor(capacity) +
+           TimerWheel::BytesFor(2 * capacity);
+  }
 
   // Adds a record; kNone when tcp_max_tw_buckets are there already (TCPTimeWaitOverflow).
   uint32_t Add(TcpContext& ctx, const TimeWaitFacts& facts);

@@ -204,6 +204,17 @@ IoResult TcpConnection::WriteExternal(TcpContext& ctx, std::span<const uint8_t> 
   return {data.size(), Error::kNone};
 }
 
+size_t TcpConnection::WritableBytes(const TcpContext& ctx) {
+  if (WriteError() != Error::kNone) return 0;
+  const uint32_t limit = SendBufferLimit(ctx);
+  const size_t room = send_buffer_.size() < limit ? limit - send_buffer_.size() : 0;
+  if (room == 0 || !AdmitSendMemory(ctx)) {
+    write_blocked_ = true;
+    return 0;
+  }
+  return room;
+}
+
 Error TcpConnection::Shutdown(TcpContext& ctx, ShutdownHow how) {
   if (state_ == TcpState::kClosed || state_ == TcpState::kSynSent) return Error::kNotConnected;
   if (how != ShutdownHow::kWrite) shut_read_ = true;
@@ -344,6 +355,11 @@ void TcpConnection::Raise(TcpContext& ctx, uint8_t event) {
   events |= event;
   if (event_queued || !has_owner_ || !accepted) return;
   QueueEvents(ctx);
+}
+
+void TcpConnection::OnAccepted(TcpContext& ctx) {
+  accepted = true;
+  if (events != 0 && !event_queued) QueueEvents(ctx);
 }
 
 void TcpConnection::QueueEvents(TcpContext& ctx) {

@@ -1,0 +1,97 @@
+// A connection in the hands of an application.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "stack/shard/shard.h"
+
+namespace usher {
+
+// A handle: two words, copied freely, owning nothing. It belongs to the shard that made it and is
+// used on the thread that polls that shard. It dies with Close or Abort (by any copy of it); every
+// call on a dead handle answers kBadHandle and does no harm. No call blocks.
+class Connection {
+ public:
+  Connection() = default;
+  Connection(Shard* shard, Handle handle) : shard_(shard), handle_(handle) {}
+
+  // Copies received bytes out; bytes == 0: end of stream (kNone), nothing there (kAgain), or why
+  // the connection ended. Bytes that came before an end are delivered before it.
+  IoResult Read(std::span<uint8_t> out) { return shard_->Read(handle_, out); }
+  // Zero-copy: up to `max` contiguous bytes of one received packet, shared until the slice dies. A
+  // slice must die on this thread and before the stack; while it lives, its packet buffer is not
+  // available for receiving.
+  IoResult ReadSlice(Slice* out, uint32_t max = UINT32_MAX) {
+    return shard_->ReadSlice(handle_, max, out);
+  }
+
+  // Copies bytes in; may take fewer than given (then OnWritable follows). Sent at the end of the
+  // pass: several writes of one callback share segments.
+  IoResult Write(std::span<const uint8_t> data) { return shard_->Write(handle_, data); }
+  IoResult Write(std::string_view text) {
+    return Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  }
+  // Zero-copy: `data` stays the caller's and must not change until release(context) is called,
+  // once, on this thread, when the peer has acknowledged it or the connection is gone. All or
+  // nothing: kAgain takes nothing, and release will not be called.
+  IoResult WriteExternal(std::span<const uint8_t> data, ReleaseFn release, void* context) {
+    return shard_->WriteExternal(handle_, data, release, context);
+  }
+  // Bytes that Write would take now. 0: OnWritable will say when there is room.
+  size_t writable_bytes() { return shard_->WritableBytes(handle_); }
+
+  // kWrite: the peer sees the end of the stream behind what was written; reading goes on (half
+  // close). kRead: reads say end of stream.
+  Error Shutdown(ShutdownHow how) { return shard_->Shutdown(handle_, how); }
+  // Lets go: what was written is still delivered, unread bytes make it a reset (RFC 2525 2.17).
+  Error Close() { return shard_->Close(handle_); }
+  // Resets.
+  Error Abort() { return shard_->Abort(handle_); }
+
+  // Options; kBadHandle for a dead handle. Units stand in the names of TcpOptionsSet.
+  Error SetOptions(const TcpOptionsSet& options) { return shard_->SetOptions(handle_, options); }
+  TcpOptionsSet options() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr ? c->options() : TcpOptionsSet{};
+  }
+  Error SetNoDelay(bool on) {
+    TcpOptionsSet o = options();
+    o.no_delay = on;
+    return SetOptions(o);
+  }
+
+  // False once closed by the application.
+  bool valid() const { return tcp() != nullptr; }
+  explicit operator bool() const { return valid(); }
+  TcpState state() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr ? c->state() : TcpState::kClosed;
+  }
+  FourTuple tuple() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr ? c->tuple() : FourTuple{};
+  }
+
+  // A pointer of the application's; null at first.
+  void* user_data() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr ? c->user_data : nullptr;
+  }
+  void set_user_data(void* data) {
+    if (TcpConnection* c = tcp()) c->user_data = data;
+  }
+
+  Shard& shard() const { return *shard_; }
+  Handle handle() const { return handle_; }
+  friend bool operator==(const Connection&, const Connection&) = default;
+
+ private:
+  TcpConnection* tcp() const { return shard_ != nullptr ? shard_->Find(handle_) : nullptr; }
+
+  Shard* shard_ = nullptr;
+  Handle handle_;
+};
+
+}  // namespace usher

@@ -1,0 +1,36 @@
+// A listener in the hands of an application.
+#pragma once
+
+#include "stack/api/connection.h"
+
+namespace usher {
+
+// A handle, as Connection: belongs to its shard and that shard's thread, dies with Close.
+class Listener {
+ public:
+  Listener() = default;
+  Listener(Shard* shard, Handle handle) : shard_(shard), handle_(handle) {}
+
+  // The oldest completed connection (FIFO); kAgain when there is none. One that was reset while it
+  // waited is still handed over: its first read says why (as Linux).
+  Error Accept(Connection* connection) {
+    Handle handle;
+    const Error e = shard_->Accept(handle_, &handle);
+    if (e == Error::kNone) *connection = Connection(shard_, handle);
+    return e;
+  }
+  // listen() again: moves the limit of the accept queue; nothing queued is evicted.
+  Error SetBacklog(int backlog) { return shard_->passive_open().SetBacklog(handle_, backlog); }
+  // Queued connections are reset; requests go with their next segment or timer.
+  Error Close() { return shard_->CloseListener(handle_); }
+
+  Shard& shard() const { return *shard_; }
+  Handle handle() const { return handle_; }
+  friend bool operator==(const Listener&, const Listener&) = default;
+
+ private:
+  Shard* shard_ = nullptr;
+  Handle handle_;
+};
+
+}  // namespace usher

@@ -1,0 +1,89 @@
+#include "stack/api/stack.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace usher {
+
+// A shard, and whom to tell about what happens in it.
+class Stack::Worker final : public ShardEvents {
+ public:
+  explicit Worker(std::unique_ptr<Shard> shard) : shard_(std::move(shard)) {
+    shard_->set_events(this);
+  }
+
+  Shard& shard() { return *shard_; }
+
+  void OnAcceptable(Handle listener, void* owner) override {
+    static_cast<Application*>(owner)->OnAcceptable(Listener(shard_.get(), listener));
+  }
+
+  void OnConnectionEvents(Handle handle, uint8_t events, void* owner) override {
+    Application& application = *static_cast<Application*>(owner);
+    Connection c(shard_.get(), handle);
+    if ((events & kEventConnected) != 0) application.OnConnected(c);
+    if ((events & kEventReadable) != 0 && c.valid()) application.OnReadable(c);
+    if ((events & kEventWritable) != 0 && c.valid()) application.OnWritable(c);
+    if ((events & kEventClosed) != 0 && c.valid())
+      application.OnClosed(c, shard_->Find(handle)->error());
+  }
+
+ private:
+  std::unique_ptr<Shard> shard_;
+};
+
+Stack::Stack() = default;
+Stack::~Stack() = default;
+
+Shard& Stack::shard(uint32_t i) { return workers_[i]->shard(); }
+
+absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
+    const StackOptions& options, std::span<const std::vector<ShardInterface>> ports,
+    RandomSource& random) {
+  if (ports.empty()) return absl::InvalidArgumentError("a stack needs at least one shard");
+  const auto count = static_cast<uint32_t>(ports.size());
+  std::unique_ptr<Stack> stack(new Stack());
+  for (uint32_t i = 0; i < count; ++i) {
+    ShardOptions o;
+    o.index = i;
+    o.shard_count = count;
+    o.max_connections = (options.max_connections + count - 1) / count;
+    o.sysctls = options.sysctls;
+    ResolveSysctls(o.sysctls, o.max_connections);
+    o.passive_open = options.passive_open;
+    o.network = options.network;
+    o.network_events = options.network_events;
+    auto shard = Shard::Create(o, ports[i], random);
+    if (!shard.ok()) return shard.status();
+    stack->workers_.push_back(std::make_unique<Worker>(*std::move(shard)));
+  }
+  return stack;
+}
+
+absl::Status Stack::Listen(const ListenSpec& spec,
+                           absl::AnyInvocable<Application&(uint32_t)> application_of,
+                           uint16_t* port) {
+  ListenSpec each = spec;
+  for (uint32_t i = 0; i < shard_count(); ++i) {
+    Handle listener;
+    Shard& s = shard(i);
+    const Error e = s.Listen(each, &listener, &application_of(i));
+    if (e != Error::kNone)
+      return absl::Status(
+          absl::StatusCode::kFailedPrecondition,
+          absl::StrCat("cannot listen on ", ToString(spec.address, each.port), ": ", ToString(e)));
+    if (each.port == 0) each.port = s.passive_open().PortOf(listener);
+  }
+  if (port != nullptr) *port = each.port;
+  return absl::OkStatus();
+}
+
+Error Stack::Connect(uint32_t i, const IpAddress& remote, uint16_t port, Application& application,
+                     Connection* connection, const TcpOptionsSet& options) {
+  Handle handle;
+  Shard& s = shard(i);
+  const Error e = s.Connect(remote, port, options, &handle, &application);
+  if (e == Error::kNone) *connection = Connection(&s, handle);
+  return e;
+}
+
+}  // namespace usher

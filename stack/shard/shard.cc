@@ -1,0 +1,503 @@
+#include "stack/shard/shard.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+
+namespace usher {
+namespace {
+
+// Records of segments in flight: a connection at rest has none, so a few per connection do, with a
+// floor for few but fast ones.
+uint32_t SentSegmentsFor(uint32_t max_connections) {
+  return std::max(65536u, std::min(2 * max_connections, 4u << 20));
+}
+
+// Blocks of unacknowledged bytes, 2 KiB each.
+uint32_t SendBlocksFor(uint32_t max_connections) {
+  return std::max(32768u, std::min(2 * max_connections, 1u << 20));
+}
+
+constexpr uint32_t kExternalPieces = 65536;
+
+uint32_t FlowsFor(const ShardOptions& o) {
+  return o.max_connections + o.passive_open.max_requests +
+         2 * static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
+}
+
+RecoverySettings RecoveryFrom(const Sysctls& s) {
+  RecoverySettings r;
+  r.rto_min = Duration::Micros(s.tcp_rto_min_us);
+  r.rto_max = Duration::Millis(s.tcp_rto_max_ms);
+  r.reordering = static_cast<uint32_t>(s.tcp_reordering);
+  r.max_reordering = static_cast<uint32_t>(s.tcp_max_reordering);
+  r.loss_probe = s.tcp_early_retrans == 3 || s.tcp_early_retrans == 4;
+  r.frto = s.tcp_frto != 0;
+  r.static_reorder_window = (s.tcp_recovery & 2) != 0;
+  r.no_duplicate_threshold = (s.tcp_recovery & 4) != 0;
+  return r;
+}
+
+}  // namespace
+
+void ResolveSysctls(Sysctls& s, uint32_t max_connections) {
+  const auto n = static_cast<int32_t>(std::min<uint32_t>(max_connections, 1u << 29));
+  if (s.tcp_max_syn_backlog == 0) s.tcp_max_syn_backlog = std::max(128, n / 128);
+  if (s.tcp_max_tw_buckets == 0) s.tcp_max_tw_buckets = n;
+  if (s.tcp_max_orphans == 0) s.tcp_max_orphans = std::max(n / 2, 1);
+  if (s.tcp_mem[2] == 0) {
+    const uint64_t blocks = SendBlocksFor(max_connections);
+    const uint64_t pages = std::max<uint64_t>(blocks, 1024);  // twice the blocks' own pages
+    s.tcp_mem = {pages / 2, pages * 2 / 3, pages};
+  }
+}
+
+uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
+  const auto tw = static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
+  return ObjectPool<TcpConnection>::BytesFor(o.max_connections) +
+         TimerWheel::BytesFor(o.max_connections) + TimeWaitTable::BytesFor(tw) +
+         SendBlockPool::BytesFor(SendBlocksFor(o.max_connections), kExternalPieces) +
+         size_t{SentSegmentsFor(o.max_connections)} * sizeof(SentSegment) +
+         PassiveOpen::BytesFor(o.passive_open) + FlowTable::BytesFor(FlowsFor(o)) + sizeof(Shard);
+}
+
+Shard::Shard(const ShardOptions& o, PacketPool& packets, RandomSource& random)
+    : index_(o.index),
+      sysctls_(o.sysctls),
+      isn_(random),
+      egress_(counters_),
+      memory_(o.sysctls.tcp_mem, counters_),
+      send_blocks_(SendBlocksFor(o.max_connections), kExternalPieces),
+      sent_segments_(SentSegmentsFor(o.max_connections)),
+      connection_timers_(o.max_connections),
+      connections_(o.max_connections),
+      time_wait_(static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets)),
+      demux_(FlowsFor(o), random),
+      context_{.now = Instant(),
+               .egress = egress_,
+               .counters = counters_,
+               .sysctls = sysctls_,
+               .recovery_settings = RecoveryFrom(o.sysctls),
+               .isn = isn_,
+               .memory = memory_,
+               .send_blocks = send_blocks_,
+               .sent_segments = sent_segments_,
+               .timers = connection_timers_,
+               .packets = packets},
+      passive_open_(std::make_unique<PassiveOpen>(context_, connections_, o.passive_open, random)),
+      port_key_(SipKey::From(random)) {
+  dead_.reserve(o.max_connections);
+}
+
+Shard::~Shard() {
+  connections_.ForEach([this](uint32_t i) {
+    connections_[i].Destroy(context_);
+    connections_.Free(i);
+  });
+  send_blocks_.releases().Run();
+}
+
+absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(const ShardOptions& options,
+                                                     std::span<const ShardInterface> interfaces,
+                                                     RandomSource& random) {
+  if (interfaces.empty()) return absl::InvalidArgumentError("a shard needs an interface");
+  PacketPool& packets = interfaces[0].port->pool();
+  for (const ShardInterface& i : interfaces)
+    if (&i.port->pool() != &packets)
+      return absl::InvalidArgumentError("the ports of one shard must share one packet pool");
+  std::unique_ptr<Shard> shard(new Shard(options, packets, random));
+  for (size_t i = 0; i < interfaces.size(); ++i) {
+    auto interface =
+        Interface::Create(static_cast<uint8_t>(i), *interfaces[i].port, interfaces[i].config,
+                          options.network, shard->counters_, random, options.network_events);
+    if (!interface.ok()) return interface.status();
+    shard->egress_.AddInterface(interface->get());
+    shard->interfaces_.push_back(*std::move(interface));
+    shard->ports_.push_back(interfaces[i].port);
+  }
+  return shard;
+}
+
+void Shard::Start(Instant now) {
+  context_.now = now;
+  for (auto& interface : interfaces_) interface->Start(now);
+  egress_.Flush();
+}
+
+uint32_t Shard::Poll(Instant now) {
+  context_.now = now;
+  uint32_t work = 0;
+  for (size_t i = 0; i < interfaces_.size(); ++i) work += PollInterface(i);
+  work += RunTimers();
+  if (mailbox_.pending()) mailbox_.Run(*this);
+  DeliverEvents();
+  FlushOutput();
+  egress_.Flush();
+  Bury();
+  return work;
+}
+
+uint32_t Shard::PollInterface(size_t i) {
+  std::array<Packet, kBurstSize> burst;
+  const uint32_t count = ports_[i]->RxBurst(burst);
+  if (count == 0) return 0;
+  Ingress ingress;
+  interfaces_[i]->Receive(context_.now, std::span(burst).first(count), ingress);
+  ProcessSegments(ingress);
+  for (uint32_t e = 0; e < ingress.error_count; ++e) OnIcmpError(ingress.errors[e]);
+  return count;
+}
+
+// Three passes over the burst, so that the memory each needs is on its way while the others are
+// worked on: parse and hash; find; process.
+void Shard::ProcessSegments(Ingress& ingress) {
+  std::array<Segment, kBurstSize> segments;
+  std::array<uint64_t, kBurstSize> hashes;
+  std::array<FlowId, kBurstSize> flows;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < ingress.tcp_count; ++i) {
+    L4Packet& packet = ingress.tcp[i];
+    Segment& s = segments[count];
+    if (!Segment::Parse(packet, counters_, &s)) {
+      if (packet.packet.handle != nullptr) context_.packets.Free(packet.packet.handle);
+      continue;
+    }
+    hashes[count] = demux_.Hash(s.tuple);
+    demux_.Prefetch(hashes[count]);
+    ++count;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    flows[i] = Find(segments[i].tuple, hashes[i]);
+    if (flows[i] != FlowId::None()) PrefetchFlow(flows[i]);
+  }
+  const uint64_t version = demux_.version();
+  for (uint32_t i = 0; i < count; ++i) {
+    Segment& s = segments[i];
+    // What an earlier segment of the burst filed or removed is looked up again.
+    const FlowId flow = demux_.version() == version ? flows[i] : Find(s.tuple, hashes[i]);
+    Dispatch(s, flow);
+    if (s.packet->packet.handle != nullptr) context_.packets.Free(s.packet->packet.handle);
+  }
+}
+
+FlowId Shard::Find(const FourTuple& tuple, uint64_t hash) const {
+  return demux_.Find(hash, [&](FlowId id) { return Matches(id, tuple); });
+}
+
+bool Shard::Matches(FlowId id, const FourTuple& tuple) const {
+  switch (id.kind()) {
+    case FlowKind::kConnection:
+      return connections_[id.index()].tuple() == tuple;
+    case FlowKind::kRequest:
+      return passive_open_->RequestMatches(id.index(), tuple);
+    case FlowKind::kTimeWait:
+      return time_wait_.Matches(id.index(), tuple);
+  }
+  return false;
+}
+
+void Shard::PrefetchFlow(FlowId id) const {
+  switch (id.kind()) {
+    case FlowKind::kConnection:
+      connections_.Prefetch(id.index(), kHotConnectionBytes);
+      break;
+    case FlowKind::kRequest:
+      passive_open_->PrefetchRequest(id.index());
+      break;
+    case FlowKind::kTimeWait:
+      time_wait_.Prefetch(id.index());
+      break;
+  }
+}
+
+void Shard::Dispatch(Segment& s, FlowId flow) {
+  if (flow == FlowId::None()) {
+    File(passive_open_->OnListen(s, std::nullopt), s);
+    return;
+  }
+  switch (flow.kind()) {
+    case FlowKind::kConnection:
+      ToConnection(connections_[flow.index()], s);
+      break;
+    case FlowKind::kRequest:
+      File(passive_open_->OnRequest(flow.index(), s), s);
+      break;
+    case FlowKind::kTimeWait:
+      ToTimeWait(flow.index(), s);
+      break;
+  }
+}
+
+void Shard::ToConnection(TcpConnection& c, Segment& s) {
+  c.Receive(context_, s);
+  Settle(c);
+}
+
+void Shard::ToTimeWait(uint32_t index, Segment& s) {
+  const TimeWaitTable::Outcome outcome = time_wait_.Receive(context_, index, s);
+  if (outcome.verdict == TimeWaitTable::Verdict::kKeep) return;
+  demux_.Erase(s.tuple, FlowId(FlowKind::kTimeWait, index));
+  time_wait_.Remove(index);
+  if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn)
+    File(passive_open_->OnListen(s, outcome.iss), s);
+}
+
+// Brings the demux up to what a listener made of a segment.
+void Shard::File(const PassiveOpen::Outcome& outcome, Segment& s) {
+  if (outcome.removed_request != PassiveOpen::kNone)
+    demux_.Erase(s.tuple, FlowId(FlowKind::kRequest, outcome.removed_request));
+  if (outcome.new_request != PassiveOpen::kNone &&
+      !demux_.Insert(s.tuple, FlowId(FlowKind::kRequest, outcome.new_request)))
+    passive_open_->Drop(outcome.new_request);
+  if (outcome.child == nullptr) return;
+  TcpConnection& child = *outcome.child;
+  demux_.Insert(s.tuple, FlowId(FlowKind::kConnection, child.slot()));
+  child.Receive(context_, s);
+  Settle(child);
+}
+
+void Shard::OnIcmpError(const IcmpError& error) {
+  const FlowId flow = Find(error.tuple, demux_.Hash(error.tuple));
+  if (flow == FlowId::None() || flow.kind() != FlowKind::kConnection) return;
+  TcpConnection& c = connections_[flow.index()];
+  c.OnIcmpError(context_, error);
+  Settle(c);
+}
+
+uint32_t Shard::RunTimers() {
+  const Instant now = context_.now;
+  uint32_t fired = connection_timers_.Advance(now, kTimerBudget, [this](uint32_t slot) {
+    TcpConnection& c = connections_[slot];
+    c.OnTimer(context_);
+    Settle(c);
+  });
+  time_wait_.Advance(now, [this](uint32_t index) {
+    demux_.Erase(time_wait_.TupleOf(index), FlowId(FlowKind::kTimeWait, index));
+    time_wait_.Remove(index);
+  });
+  passive_open_->Advance(now, [this](uint32_t request, const FourTuple& tuple) {
+    demux_.Erase(tuple, FlowId(FlowKind::kRequest, request));
+  });
+  for (auto& interface : interfaces_)
+    if (interface->NextDeadline() <= now) interface->Advance(now);
+  return fired;
+}
+
+// Does what a connection's fate asks for. After it the demux is true again.
+void Shard::Settle(TcpConnection& c) {
+  if (c.fate() == Fate::kAlive) [[likely]]
+    return;
+  if (!c.settled) {
+    c.settled = true;
+    demux_.Erase(c.tuple(), FlowId(FlowKind::kConnection, c.slot()));
+    if (c.fate() == Fate::kTimeWait) {
+      const uint32_t index = time_wait_.Add(context_, TimeWaitFacts::From(c));
+      if (index != TimeWaitTable::kNone &&
+          !demux_.Insert(c.tuple(), FlowId(FlowKind::kTimeWait, index)))
+        time_wait_.Remove(index);
+    }
+  }
+  if (!c.has_owner() && !c.buried) {
+    c.buried = true;  // freed at the end of the pass: lists of this pass may still name it
+    dead_.push_back(c.slot());
+  }
+}
+
+void Shard::DeliverEvents() {
+  if (events_ == nullptr) return;
+  Handle listener;
+  while (passive_open_->TakeAcceptable(&listener))
+    events_->OnAcceptable(listener, listener_owners_[listener.index]);
+  while (context_.events_head != nullptr) {
+    TcpConnection& c = *context_.events_head;
+    context_.events_head = c.next_event;
+    if (context_.events_head == nullptr) context_.events_tail = nullptr;
+    c.event_queued = false;
+    const uint8_t events = c.events;
+    c.events = 0;
+    if (events != 0 && c.has_owner())
+      events_->OnConnectionEvents(connections_.HandleOf(c.slot()), events, c.owner);
+  }
+  if (!send_blocks_.releases().empty()) send_blocks_.releases().Run();
+}
+
+void Shard::FlushOutput() {
+  while (context_.output_head != nullptr) {
+    TcpConnection& c = *context_.output_head;
+    context_.output_head = c.next_output;
+    if (context_.output_head == nullptr) context_.output_tail = nullptr;
+    c.output_queued = false;
+    c.Flush(context_);
+    Settle(c);
+  }
+}
+
+void Shard::Bury() {
+  for (const uint32_t slot : dead_) {
+    connections_[slot].Destroy(context_);
+    connections_.Free(slot);
+  }
+  dead_.clear();
+}
+
+Instant Shard::NextDeadline() const {
+  if (context_.events_head != nullptr || context_.output_head != nullptr || mailbox_.pending())
+    return context_.now;
+  Instant first = std::min({connection_timers_.NextDeadline(), time_wait_.NextDeadline(),
+                            passive_open_->NextDeadline()});
+  for (const auto& interface : interfaces_) first = std::min(first, interface->NextDeadline());
+  return first;
+}
+
+// ---- Passive open ----
+
+Error Shard::Listen(const ListenSpec& spec, Handle* listener, void* owner) {
+  if (const Error e = passive_open_->Listen(spec, listener); e != Error::kNone) return e;
+  if (listener->index >= listener_owners_.size()) listener_owners_.resize(listener->index + 1);
+  listener_owners_[listener->index] = owner;
+  return Error::kNone;
+}
+
+Error Shard::Accept(Handle listener, Handle* connection) {
+  TcpConnection* c = nullptr;
+  if (const Error e = passive_open_->Accept(listener, &c); e != Error::kNone) return e;
+  *connection = connections_.HandleOf(c->slot());
+  c->owner = listener_owners_[listener.index];
+  c->OnAccepted(context_);
+  return Error::kNone;
+}
+
+Error Shard::CloseListener(Handle listener) {
+  return passive_open_->Close(listener, [this](TcpConnection& child) {
+    child.Abort(context_);
+    child.Close(context_);
+    Settle(child);
+  });
+}
+
+// ---- Active open ----
+
+// RFC 6056 algorithm 3: a keyed offset per destination, so that ports are neither guessed nor soon
+// reused, and a counter.
+std::optional<uint16_t> Shard::EphemeralPort(const IpAddress& local, const IpAddress& remote,
+                                             uint16_t remote_port) {
+  const auto low = static_cast<uint32_t>(sysctls_.ip_local_port_range[0]);
+  const uint32_t count = static_cast<uint32_t>(sysctls_.ip_local_port_range[1]) - low + 1;
+  FourTuple t{local, remote, 0, remote_port};
+  const auto offset = static_cast<uint32_t>(WireHash(port_key_, t));
+  for (uint32_t i = 0; i < count; ++i) {
+    t.local_port = static_cast<uint16_t>(low + (offset + next_ephemeral_++) % count);
+    if (Find(t, demux_.Hash(t)) == FlowId::None()) return t.local_port;
+  }
+  return std::nullopt;
+}
+
+Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOptionsSet& options,
+                     Handle* connection, void* owner, std::optional<IpAddress> local,
+                     uint16_t local_port) {
+  if (remote_port == 0 || remote.is_multicast() || remote.is_unspecified()) return Error::kInvalid;
+  FourTuple t;
+  t.remote = remote;
+  t.remote_port = remote_port;
+  if (local) {
+    if (!egress_.IsLocal(*local)) return Error::kAddressNotAvailable;
+    t.local = *local;
+  } else if (!egress_.FindSource(remote, &t.local)) {
+    return Error::kNetworkUnreachable;
+  }
+  Path path;
+  if (!egress_.FindPath(t.local, remote, &path)) return Error::kNetworkUnreachable;
+  if (local_port == 0) {
+    const auto chosen = EphemeralPort(t.local, remote, remote_port);
+    if (!chosen) return Error::kAddressNotAvailable;
+    local_port = *chosen;
+  }
+  t.local_port = local_port;
+  if (Find(t, demux_.Hash(t)) != FlowId::None()) return Error::kAddressInUse;
+  const uint32_t slot = connections_.Allocate();
+  if (slot == ObjectPool<TcpConnection>::kNone) return Error::kNoBuffers;
+  TcpConnection& c = connections_[slot];
+  c.OpenActive(context_, slot, t, path, options);
+  c.owner = owner;
+  c.OnAccepted(context_);
+  demux_.Insert(t, FlowId(FlowKind::kConnection, slot));
+  *connection = connections_.HandleOf(slot);
+  Settle(c);
+  return Error::kNone;
+}
+
+// ---- Connections ----
+
+TcpConnection* Shard::Find(Handle handle) {
+  TcpConnection* c = connections_.Get(handle);
+  return c != nullptr && c->has_owner() ? c : nullptr;
+}
+
+IoResult Shard::Read(Handle handle, std::span<uint8_t> out) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->Read(context_, out) : IoResult{0, Error::kBadHandle};
+}
+
+IoResult Shard::ReadSlice(Handle handle, uint32_t max, Slice* out) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->ReadSlice(context_, max, out) : IoResult{0, Error::kBadHandle};
+}
+
+IoResult Shard::Write(Handle handle, std::span<const uint8_t> data) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->Write(context_, data) : IoResult{0, Error::kBadHandle};
+}
+
+IoResult Shard::WriteExternal(Handle handle, std::span<const uint8_t> data, ReleaseFn release,
+                              void* context) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->WriteExternal(context_, data, release, context)
+                      : IoResult{0, Error::kBadHandle};
+}
+
+size_t Shard::WritableBytes(Handle handle) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->WritableBytes(context_) : 0;
+}
+
+Error Shard::Shutdown(Handle handle, ShutdownHow how) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  const Error e = c->Shutdown(context_, how);
+  Settle(*c);
+  return e;
+}
+
+Error Shard::Close(Handle handle) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  c->Close(context_);
+  Settle(*c);
+  return Error::kNone;
+}
+
+Error Shard::Abort(Handle handle) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  c->Abort(context_);
+  c->Close(context_);
+  Settle(*c);
+  return Error::kNone;
+}
+
+Error Shard::SetOptions(Handle handle, const TcpOptionsSet& options) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  c->ApplyOptions(context_, options);
+  return Error::kNone;
+}
+
+void Shard::ApplySysctls(const Sysctls& sysctls) {
+  sysctls_ = sysctls;
+  context_.recovery_settings = RecoveryFrom(sysctls_);
+  memory_.SetLimits(sysctls_.tcp_mem);
+  passive_open_->OnSysctlChange();
+}
+
+}  // namespace usher
