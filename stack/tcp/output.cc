@@ -370,7 +370,7 @@ void TcpConnection::SendLossProbe(TcpContext& ctx) {
     next.fin = fin_queued_ && next.length == unsent;
     const bool fits = (snd_una_ + snd_wnd_) - (snd_nxt_ + next.length) >= 0;
     if (fits && SendNew(ctx, next)) {
-      CountRecovery(ctx, control_.OnProbeSent(rc, true));
+      CountRecovery(ctx, control_.OnProbeSent(rc, kNoSegment));
       return;
     }
   }
@@ -379,8 +379,7 @@ void TcpConnection::SendLossProbe(TcpContext& ctx) {
     control_.OnProbeFailed(rc);
     return;
   }
-  CountRecovery(ctx, control_.OnRetransmitted(rc, r->index));
-  CountRecovery(ctx, control_.OnProbeSent(rc, false));
+  CountRecovery(ctx, control_.OnProbeSent(rc, r->index));
 }
 
 // A probe of the peer's window (RFC 9293 section 3.8.6.1) or of its life (3.8.4): what still fits,

@@ -30,7 +30,6 @@ struct CongestionAck {
   uint32_t delivered_bytes = 0;  // newly acknowledged or SACKed
   uint32_t in_flight_bytes = 0;  // before it
   std::optional<Duration> rtt;   // sample
-  Duration srtt;
   Duration min_rtt;
   RateSample rate;
 };
@@ -45,22 +44,24 @@ class CongestionController {
   void Init(CongestionAlgorithm algorithm, uint32_t mss, uint32_t initial_window_bytes);
   void set_mss(uint32_t mss) { mss_ = mss; }
 
-  // Data left, `snd_nxt` after it; prior_in_flight zero restarts idle clocks (CUBIC's epoch).
+  // Data is leaving with `prior_in_flight_bytes` before it; into an empty pipe, CUBIC's clock goes
+  // on where it stopped.
   void OnSent(Instant now, uint32_t prior_in_flight_bytes);
-  // Grows the window if it was the limit (RFC 7661's concern, as Linux: is_cwnd_limited).
+  // Grows the window, if it was what limited the sender.
   void OnAck(const CongestionAck& ack);
-  // Loss or ECN mark, once per window: sets ssthresh, saves what OnUndo needs. The cwnd itself is
-  // then led down by PRR through set_cwnd_bytes.
-  void OnCongestion(Instant now, uint32_t in_flight_bytes);
-  // Retransmission timeout: cwnd to one segment over the pipe; ssthresh too if first in its window.
-  void OnTimeout(Instant now, uint32_t in_flight_bytes, bool first_in_window);
-  // The last reduction was needless.
-  void OnUndo(Instant now);
-  // Recovery is over.
-  void OnRecoveryEnd(Instant now);
-  // Nothing was sent for `idle` > rto: RFC 5681 4.1, halving per rto as tcp_slow_start_after_idle.
-  void OnIdleRestart(Instant now, Duration idle, Duration rto, uint32_t restart_window_bytes);
-  // After a pass of sending: whether cwnd held it back, and the most that was in flight.
+  // Loss or an ECN mark, once per window: sets ssthresh and keeps what OnUndo needs. The cwnd
+  // itself is then led down by PRR, through set_cwnd_bytes.
+  void OnCongestion();
+  // Retransmission timeout: cwnd to one segment over what is in flight; ssthresh too if it is the
+  // first in its window (RFC 5681 section 3.1, equation 4).
+  void OnTimeout(uint32_t in_flight_bytes, bool first_in_window);
+  // The last reduction was needless: back to what was before, if that is more.
+  void OnUndo();
+  // Nothing was sent for `idle` > rto: halves the window for each rto, down to the restart window
+  // (RFC 5681 section 4.1, RFC 2861 as Linux's tcp_slow_start_after_idle).
+  void OnIdleRestart(Duration idle, Duration rto, uint32_t restart_window_bytes);
+  // After a pass of sending: whether cwnd ended it, and what is in flight. A window that is not
+  // used does not grow (RFC 7661 section 1; as Linux's tcp_cwnd_validate).
   void OnSendPass(Seq snd_una, Seq snd_nxt, uint32_t in_flight_bytes, bool cwnd_limited);
 
   void set_cwnd_bytes(uint32_t bytes) { cwnd_ = bytes; }
@@ -69,15 +70,19 @@ class CongestionController {
   bool in_slow_start() const { return cwnd_ < ssthresh_; }
   bool is_cwnd_limited() const;
   CongestionAlgorithm algorithm() const { return algorithm_; }
-  // Bytes per second: 200% of cwnd/srtt in slow start, 120% after (Linux); UINT64_MAX without srtt.
-  uint64_t pacing_rate(Duration srtt) const;
+  // Bytes per second: a window in srtt, times 2 in slow start, times 1.2 later (as Linux), so that
+  // pacing does not hold the window down. UINT64_MAX while srtt is zero.
+  uint64_t pacing_rate(Duration srtt, uint32_t in_flight_bytes) const;
 
  private:
   void SlowStart(const CongestionAck& ack, uint32_t* delivered);
-  void AvoidCongestion(uint32_t delivered, uint32_t window_per_mss);
+  void AvoidCongestion(uint32_t delivered, uint32_t bytes_per_mss);
+  void SaveForUndo();
+  uint32_t ReducedWindow();
 
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::kCubic;
   bool cwnd_limited_ = false;
+  bool usage_known_ = false;
   uint32_t mss_ = 536;
   uint32_t cwnd_ = 0;
   uint32_t ssthresh_ = kInfiniteSsthresh;
@@ -86,7 +91,7 @@ class CongestionController {
   uint32_t acked_bytes_ = 0;  // towards the next segment of growth
   uint32_t max_in_flight_ = 0;
   Seq usage_end_;
-  Cubic cubic_;  // empty work for the others; the largest of the closed set
+  Cubic cubic_;  // the only algorithm with a state of its own yet
   HyStart hystart_;
 };
 

@@ -7,47 +7,64 @@
 
 namespace usher {
 
-// The window as a cubic function of the time since the last reduction. Windows in bytes.
+// The window as a cubic function of the time since the last reduction:
+//   W_cubic(t) = C * (t - K)^3 + W_max, with C = 0.4 and windows in segments, t in seconds;
+// K is how long after the reduction to beta * W_max the function is back at W_max. Here windows are
+// in bytes and times in milliseconds.
 class Cubic {
  public:
-  static constexpr uint32_t kBetaNumerator = 717;  // beta 0.7 of 1024, as Linux
+  // beta 0.7, as 717/1024.
+  static constexpr uint32_t kBetaNumerator = 717;
   static constexpr uint32_t kBetaDenominator = 1024;
 
-  // Integer cube root, rounded down.
+  // The integer cube root, rounded down; exact for every argument.
   static uint32_t CubeRoot(uint64_t value);
+  // C * |t - K|^3 in bytes, for a distance in milliseconds (taken as 25 minutes at most).
+  static uint64_t Distance(uint64_t distance_ms, uint32_t mss);
 
-  // Returns the bytes to be acknowledged for each further MSS of window, at least 2 * mss.
+  // In congestion avoidance. Returns how many bytes are to be acknowledged for each further MSS of
+  // window: 2 * mss at least (1.5 times the window in a round trip), practically none at the
+  // plateau.
   uint32_t OnAck(Instant now, uint32_t cwnd, uint32_t mss, uint32_t delivered_bytes,
                  Duration min_rtt);
-  // Remembers the maximum (fast convergence, RFC 9438 4.7); returns the new ssthresh.
+  // Remembers the maximum, less when it falls (fast convergence, section 4.7); returns the new
+  // ssthresh.
   uint32_t OnCongestion(uint32_t cwnd, uint32_t mss);
-  // Takes back the last OnCongestion (RFC 9438 4.9.2).
-  void OnUndo();
-  // The epoch starts anew at the next OnAck (after a timeout, RFC 9438 4.8).
-  void Restart() { epoch_running_ = false; }
-  // Sending resumed after the queue was empty since `idle_since`: the idle time does not count.
+  // After OnCongestion when a timeout caused it: the next epoch knows no maximum (section 4.8).
+  void OnTimeout() { w_max_ = 0; }
+  // Takes back the last OnCongestion (section 4.9.2).
+  void OnUndo() {
+    state_ = prior_;
+    w_max_ = prior_w_max_;
+  }
+  // Data leaves into an empty pipe: the time without any does not count (section 5.8).
   void OnResume(Instant now);
-  // The last time data left; what OnResume measures from.
+  // Data leaves; what OnResume measures from.
   void OnSent(Instant now) { last_sent_us_ = now.us(); }
 
-  // The cubic target after `t` in the epoch, for a window of w_max and K as set (tests, tcp_info).
   uint32_t w_max_bytes() const { return w_max_; }
+  uint32_t k_ms() const { return state_.k_ms; }
 
  private:
-  int64_t epoch_start_us_ = 0;
+  // One stage of congestion avoidance.
+  struct Epoch {
+    int64_t start_us = 0;
+    uint32_t k_ms = 0;
+    uint32_t origin = 0;      // the window at K
+    uint32_t w_est = 0;       // what Reno would have, section 4.3
+    uint32_t cwnd_prior = 0;  // the window when the last reduction began
+    bool running = false;
+  };
+
+  void Begin(Instant now, uint32_t cwnd, uint32_t mss);
+  void GrowRenoEstimate(uint32_t cwnd, uint32_t mss, uint32_t delivered_bytes);
+
+  Epoch state_;
+  Epoch prior_;
   int64_t last_sent_us_ = 0;
   uint32_t w_max_ = 0;
-  uint32_t k_ms_ = 0;         // time from the epoch's start to its origin point
-  uint32_t origin_ = 0;       // the window at K
-  uint32_t w_est_ = 0;        // what Reno would have, RFC 9438 4.3
-  uint32_t est_acked_ = 0;    // acknowledged towards its next growth
-  uint32_t prior_w_max_ = 0;  // for OnUndo, as the four below
-  uint32_t prior_k_ms_ = 0;
-  uint32_t prior_origin_ = 0;
-  uint32_t prior_w_est_ = 0;
-  int32_t prior_epoch_age_ms_ = 0;
-  bool epoch_running_ = false;
-  bool prior_epoch_running_ = false;
+  uint32_t prior_w_max_ = 0;
+  uint32_t est_acked_ = 0;  // acknowledged towards the next growth of w_est
 };
 
 }  // namespace usher

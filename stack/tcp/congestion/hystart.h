@@ -14,7 +14,6 @@ class HyStart {
  public:
   enum class Phase : uint8_t { kSlowStart, kConservative, kDone };
 
-  void Restart();
   // One acknowledgment in slow start. Returns the phase it leaves us in; at kDone the caller sets
   // ssthresh to cwnd.
   Phase OnAck(Seq snd_una, Seq snd_nxt, std::optional<Duration> rtt);

@@ -173,13 +173,14 @@ class LossRecovery {
   // The timer kRetransmit fired but nothing can be resent now (no buffer): try again soon.
   void RetryTimerSoon(const RecoveryContext& context);
 
-  // The next lost record, cut to max_length at most (unless the pool cannot split), or none.
+  // The next lost data, of max_length at most (a FIN may ride on top), or none.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
                                                    uint32_t max_length);
-  // The last segment, for a probe without new data. To be followed by OnRetransmitted.
+  // The last segment, for a probe without new data. To be followed by OnProbeSent or OnProbeFailed.
   std::optional<Retransmission> ProbeSegment(const RecoveryContext& context);
-  // A probe left: new data if `new_data`, else the retransmission. Returns RecoveryEvent bits.
-  uint32_t OnProbeSent(const RecoveryContext& context, bool new_data);
+  // A probe left: what ProbeSegment gave (`resent`; instead of OnRetransmitted), or new data
+  // (kNoSegment; after OnSent). Returns RecoveryEvent bits.
+  uint32_t OnProbeSent(const RecoveryContext& context, SegmentIndex resent);
   // Neither could be sent: the retransmission timeout takes over.
   void OnProbeFailed(const RecoveryContext& context);
   // A round trip measured by the handshake (RFC 6298 2.2).
@@ -218,6 +219,65 @@ class LossRecovery {
  private:
   struct Pass;  // the running state of one OnAck
 
+  // SACK blocks (sack_input.cc).
+  void TakeSacks(Pass& pass);
+  bool TakeDsack(Pass& pass);
+  bool IsValidSack(const Pass& pass, SeqRange block, bool is_dsack) const;
+  // One acknowledgment, step by step (loss_recovery.cc).
+  void TakeCumulativeAck(Pass& pass);
+  void TakeRtt(Pass& pass);
+  void TakeProbeAck(Pass& pass);
+  void TakeRate(Pass& pass);
+  void Decide(Pass& pass);
+  bool LeaveState(Pass& pass);
+  void DecideInRecovery(Pass& pass);
+  void DecideInLoss(Pass& pass);
+  void DecideOtherwise(Pass& pass);
+  bool ProcessFrto(Pass& pass, bool recovered);
+  void DetectLoss(Pass& pass);
+  void DetectLossWithoutSack(Pass& pass);
+  bool CheckReneging(Pass& pass);
+  // State.
+  void EnterRecovery(const RecoveryContext& context, Seq snd_nxt, bool ece, uint32_t& events,
+                     CongestionSignals& signals);
+  bool EnterCwr(Seq snd_nxt, CongestionSignals& signals);
+  void BeginReduction(Seq snd_nxt, CongestionSignals& signals);
+  void EndReduction(CongestionSignals& signals);
+  void TryToOpen(Pass& pass);
+  void TryKeepOpen(const RecoveryContext& context, Seq snd_nxt);
+  void MarkOutstandingLost(const RecoveryContext& context, uint32_t& lost_bytes, uint32_t& events);
+  bool AnyRetransmissionDone(const SentSegmentPool& pool) const;
+  Seq SndNxt(const SentSegmentPool& pool) const { return pool[queue_.tail()].end(); }
+  Rack::Conditions RackConditions() const;
+  // Undo.
+  void BeginUndo(const SentSegmentPool& pool);
+  bool MayUndo(const Pass& pass) const;
+  bool EchoPredatesRetransmission(const Pass& pass) const;
+  void Undo(const RecoveryContext& context, bool unmark_lost, CongestionSignals& signals);
+  bool MustHoldState(const Pass& pass);
+  bool TryUndoRecovery(Pass& pass);
+  bool TryUndoLoss(Pass& pass, bool by_frto);
+  bool TryUndoPartial(Pass& pass);
+  bool TryUndoDsack(Pass& pass);
+  // Reordering, and duplicate acknowledgments standing for SACKs.
+  void NoteReordering(Pass& pass, Seq low, Seq high, uint32_t event);
+  void AddRenoSack(Pass& pass);
+  void RemoveRenoSacks(Pass& pass);
+  void CheckRenoReordering(Pass& pass, uint32_t more);
+  // Timers (loss_timers.cc).
+  void SetTimer(SendTimer timer, Instant deadline) {
+    timer_ = timer;
+    timer_deadline_ = deadline;
+  }
+  void ArmRetransmit(const RecoveryContext& context);
+  void ArmReorder(const RecoveryContext& context, Duration wait);
+  bool ArmProbe(const RecoveryContext& context, bool advancing_rto);
+  Instant RetransmitDeadline(const RecoveryContext& context) const;
+  void OnRetransmitTimeout(const RecoveryContext& context, TimerOutcome& outcome);
+  void OnReorderTimeout(const RecoveryContext& context, TimerOutcome& outcome);
+  void StampDeliveryState(SentSegment& segment) const;
+  static Retransmission Describe(const SentSegmentPool& pool, SegmentIndex i);
+
   SentQueue queue_;
   RttEstimator rtt_;
   Rack rack_;
@@ -231,6 +291,8 @@ class LossRecovery {
   Micros delivered_at_;
   Micros first_sent_at_;
   uint32_t app_limited_until_ = 0;  // of `delivered`; 0: not limited
+  uint32_t segments_resent_ = 0;    // in all; bounds what D-SACKs may claim
+  uint32_t dsack_segments_ = 0;     // in all
   uint32_t mss_ = 536;
   uint16_t reordering_ = 3;
   uint16_t reno_sacked_ = 0;
@@ -242,6 +304,7 @@ class LossRecovery {
   bool undo_cwnd_allowed_ : 1 = false;
   bool has_retrans_stamp_ : 1 = false;
   bool frto_ : 1 = false;
+  bool frto_wants_new_ : 1 = false;
   bool tlp_out_ : 1 = false;
   bool tlp_retrans_ : 1 = false;
   bool reordering_seen_ : 1 = false;

@@ -20,8 +20,8 @@ class Prr {
     uint32_t lost_bytes = 0;       // newly marked lost
     uint32_t in_flight_bytes = 0;  // after both
     uint32_t ssthresh_bytes = 0;
-    bool snd_una_advanced = false;
     uint32_t mss = 0;
+    bool snd_una_advanced = false;
   };
   // Gives the new cwnd: what is in flight and what may be added to it now. While more than
   // ssthresh is in flight, sends in proportion to what is delivered; below it, packet conservation

@@ -59,15 +59,20 @@ class Rack {
     Duration srtt;
   };
 
-  // Takes in the newest delivery of an acknowledgment, steps 1 to 3.
-  void Advance(const DeliveredSegment& delivered, Micros now, Duration min_rtt);
+  struct Detection {
+    uint32_t lost_bytes = 0;  // newly marked, losses of retransmissions included
+    bool retransmission_lost = false;
+    std::optional<Duration> wait;  // until the rest of what is suspect is due
+  };
+
+  // Takes in the newest delivery of an acknowledgment (Delivery::newest), steps 1 to 3.
+  void Advance(const DeliveredSegment& delivered, Micros now);
   // After an undo: what was unmarked is to be looked at again.
   void ForceDetection() { advanced_ = true; }
   bool ShouldDetect() const { return advanced_; }
-  // Marks what is lost, step 5; returns how long until the rest of what is suspect is due, if any.
-  std::optional<Duration> DetectLoss(SentSegmentPool& pool, SentQueue& queue, Micros now,
-                                     const RecoverySettings& settings,
-                                     const Conditions& conditions);
+  // Marks what is lost, step 5.
+  Detection DetectLoss(SentSegmentPool& pool, SentQueue& queue, Micros now,
+                       const RecoverySettings& settings, const Conditions& conditions);
   // Whether record i, by RACK's clock alone, is overdue (used at a timeout, without grace).
   bool IsOverdue(const SentSegment& segment, Micros now) const;
 

@@ -7,8 +7,9 @@
 //              and a zero window probe are exempt; never cut a segment to fit the budget),
 //              OnSent(), emit; AfterSending().
 //   an ACK:    OnAck() before snd_una moves; then, if outcome.retransmit and not send_new_first,
-//              the retransmissions; then new data.
-//   resending: while SendBudget() > 0: NextRetransmission(), emit, OnRetransmitted().
+//              the retransmissions; then new data (with send_new_first: new data, then ask
+//              NextRetransmission all the same: it knows whether to fall back).
+//   resending: while NextRetransmission() gives one: emit it, OnRetransmitted().
 //   the timer: after every entry point run the one timer that timer()/timer_deadline() say; when it
 //              fires OnTimer(), then do its action.
 #pragma once
@@ -54,16 +55,19 @@ class SendControl {
   AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
   TimerOutcome OnTimer(const RecoveryContext& context);
 
+  // A congestion mark that did not come as ECE (or the local device's): reduces once per window.
+  bool OnCongestionMark(const RecoveryContext& context);
+
+  // What to send again now, as far as the budget goes, of max_length at most (whole segments;
+  // longer only when the record pool is used up); nullopt: nothing, or no budget.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
-                                                   uint32_t max_length) {
-    return recovery_.NextRetransmission(context, max_length);
-  }
+                                                   uint32_t max_length);
   uint32_t OnRetransmitted(const RecoveryContext& context, SegmentIndex index);
   std::optional<Retransmission> ProbeSegment(const RecoveryContext& context) {
     return recovery_.ProbeSegment(context);
   }
-  uint32_t OnProbeSent(const RecoveryContext& context, bool new_data) {
-    return recovery_.OnProbeSent(context, new_data);
+  uint32_t OnProbeSent(const RecoveryContext& context, SegmentIndex resent) {
+    return recovery_.OnProbeSent(context, resent);
   }
   void OnProbeFailed(const RecoveryContext& context) { recovery_.OnProbeFailed(context); }
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt) {
@@ -76,16 +80,22 @@ class SendControl {
   Instant timer_deadline() const { return recovery_.timer_deadline(); }
   const LossRecovery& recovery() const { return recovery_; }
   const CongestionController& congestion() const { return congestion_; }
-  uint64_t pacing_rate() const { return congestion_.pacing_rate(recovery_.rtt().srtt()); }
+  // Bytes per second, UINT64_MAX before a round trip is known.
+  uint64_t pacing_rate(const SentSegmentPool& pool) const {
+    return congestion_.pacing_rate(recovery_.rtt().srtt(), recovery_.in_flight_bytes(pool));
+  }
 
  private:
   void Apply(const RecoveryContext& context, std::span<const CongestionSignal> signals);
+  void Reduce(const RecoveryContext& context, uint32_t delivered_bytes, uint32_t lost_bytes,
+              bool snd_una_advanced);
 
   LossRecovery recovery_;
   CongestionController congestion_;
   Prr prr_;
   uint32_t initial_window_ = 0;
   uint32_t last_sent_ms_ = 0;
+  bool has_sent_ = false;
 };
 
 }  // namespace usher

@@ -88,48 +88,54 @@ class SentSegmentPool {
   SegmentIndex free_ = kNoSegment;
 };
 
-// What one record had to say when it was acknowledged or SACKed; consumed by RACK, RTT and rate
-// sampling. Times are of the record's last transmission.
+// What one record had to say when it was acknowledged or SACKed.
 struct DeliveredSegment {
-  Seq begin;
   Seq end;
-  Micros sent_at;
+  Micros sent_at;     // its last transmission
   uint8_t flags = 0;  // as they were before this acknowledgment
   uint32_t delivered = 0;
   Micros delivered_at;
   Micros first_sent_at;
 };
 
-// What SentQueue::Sack and Acknowledge took in, summed up.
+// What SentQueue::Sack and Acknowledge took in at one acknowledgment, summed up.
 struct Delivery {
+  // Given by the caller before the first call.
+  Instant now;
+  Seq high_seq;  // RFC 6675's RecoveryPoint; bounds original_delivered
+  uint32_t min_rtt_us = UINT32_MAX;
+  bool had_sacked = false;   // something was SACKed before ...
+  Seq prior_highest_sacked;  // ... up to the record that begins here
+  bool has_echo = false;     // a timestamp echo, in milliseconds of our clock
+  uint32_t echo_ms = 0;
+
   uint32_t acked_bytes = 0;      // newly covered by the cumulative acknowledgment
   uint32_t sacked_bytes = 0;     // newly SACKed
-  uint32_t delivered_bytes = 0;  // newly SACKed, or acknowledged without having been SACKed before
+  uint32_t delivered_bytes = 0;  // newly SACKed, or acknowledged without having been SACKed
   uint32_t acked_segments = 0;
-  uint32_t delivered_segments = 0;
-  bool original_sacked = false;      // of data never retransmitted some was (S)ACKed
-  bool retransmitted_acked = false;  // of the acknowledged data some had been retransmitted
+  bool original_delivered = false;   // data up to high_seq that was never sent again was (S)ACKed
+  bool retransmitted_acked = false;  // of the acknowledged data some had been sent again
   bool syn_acked = false;
   bool data_acked = false;
-  // The first and last of the newly acknowledged, and of the newly SACKed, never retransmitted.
+  // First and last of the newly acknowledged, and of the newly SACKed, that were sent once only.
   bool has_acked_time = false;
   Micros first_acked_sent_at;
   Micros last_acked_sent_at;
   bool has_sacked_time = false;
   Micros first_sacked_sent_at;
   Micros last_sacked_sent_at;
-  // The newest transmission delivered (latest time, then highest end), for RACK.
+  // The newest transmission delivered (latest time, then highest end) that is evidence for RACK:
+  // not a retransmission whose original this acknowledgment may answer.
   bool has_newest = false;
   DeliveredSegment newest;
-  // Newest by `delivered`, for the rate sample (draft-cheng-iccrg-delivery-rate-estimation).
+  // The newest without that condition, for the rate sample.
   bool has_rate = false;
   DeliveredSegment rate;
-  // The lowest never retransmitted data newly (S)ACKed below what was SACKed before: reordering.
+  // The lowest data sent once only that was newly (S)ACKed below what was SACKed before: the
+  // network reorders.
   bool reordered = false;
   Seq reordered_from;
 };
-
-enum class SackVerdict : uint8_t { kTaken, kOld, kRefused };
 
 // A connection's sent and unacknowledged data. Not thread-safe; every call is given the shard's
 // pool. Bytes count sequence space. An empty queue holds no record and owns no memory.
@@ -158,22 +164,27 @@ class SentQueue {
               Micros now);
   // Takes off everything before `ack`, splitting the record it falls into; adds to `delivery`.
   void Acknowledge(SentSegmentPool& pool, Seq ack, uint32_t mss, Delivery& delivery);
-  // Marks what `block` covers as SACKed (whole segments only; a segment partly covered is not);
-  // the block must lie within the queue's range. Adds to `delivery`.
+  // Marks what `block` covers as SACKed; whole segments of `mss` only, as a receiver SACKs them.
+  // What lies outside of the queue is passed over. Neighbours that are both SACKed become one
+  // record, so the cost is that of what is newly SACKed. Adds to `delivery`.
   void Sack(SentSegmentPool& pool, SeqRange block, uint32_t mss, Delivery& delivery);
-  // Marks a record lost, or, if its retransmission was in flight, lost again. Not for SACKed ones.
+  // Marks a record's last transmission lost. Not for SACKed ones.
   void MarkLost(SentSegmentPool& pool, SegmentIndex i);
   // Takes the loss mark off everything (undo); retransmissions in flight stay counted.
   void UnmarkAllLost(SentSegmentPool& pool);
   // The peer reneged (RFC 2018 section 8): forgets every SACK.
   void ForgetSacks(SentSegmentPool& pool);
-  // Cuts record i so that it has at most `length` bytes (on a segment boundary when `length` is at
-  // least one); the rest becomes the next record. False when the pool has no record for the rest.
+  // Cuts record i after `length` bytes (0 < length < its length); the rest becomes the next record.
+  // False when the pool has no record for the rest.
   bool Split(SentSegmentPool& pool, SegmentIndex i, uint32_t length, uint32_t mss);
   // Records that record i was sent again.
   void OnRetransmitted(SentSegmentPool& pool, SegmentIndex i, Micros now);
+  // Records that i was sent again as a probe: not taken for lost, so in flight once still.
+  void OnProbed(SentSegmentPool& pool, SegmentIndex i, Micros now);
   // The lowest record that is lost and not retransmitted since, or kNoSegment.
   SegmentIndex NextLost(const SentSegmentPool& pool);
+  // The same without remembering how far it looked.
+  SegmentIndex FirstLost(const SentSegmentPool& pool) const;
   // Gives every record back.
   void Clear(SentSegmentPool& pool);
 
@@ -191,10 +202,31 @@ class SentQueue {
   uint32_t in_flight_bytes(const SentSegmentPool& pool) const {
     return bytes_out(pool) - sacked_bytes_ - lost_bytes_ + retransmitted_bytes_;
   }
-  // The end of the highest SACKed record; meaningful while sacked_segments() > 0.
+  // Where the highest SACKed record began when it was SACKed; meaningful while sacked_segments() >
+  // 0.
   Seq highest_sacked() const { return highest_sacked_; }
 
  private:
+  // Treap.
+  void InsertLast(SentSegmentPool& pool, SegmentIndex n);
+  void InsertAfter(SentSegmentPool& pool, SegmentIndex i, SegmentIndex n);
+  void RemoveFirst(SentSegmentPool& pool);
+  void Remove(SentSegmentPool& pool, SegmentIndex n);
+  void RotateUp(SentSegmentPool& pool, SegmentIndex n);
+  void ReplaceChild(SentSegmentPool& pool, SegmentIndex parent, SegmentIndex old_child,
+                    SegmentIndex new_child);
+  static SegmentIndex Previous(const SentSegmentPool& pool, SegmentIndex i);
+  // Time order.
+  void LinkNewest(SentSegmentPool& pool, SegmentIndex i);
+  void LinkAfter(SentSegmentPool& pool, SegmentIndex earlier, SegmentIndex i);
+  void UnlinkTime(SentSegmentPool& pool, SegmentIndex i);
+  void RestoreTimeOrder(SentSegmentPool& pool);
+  // Scoreboard.
+  bool SackRecord(SentSegmentPool& pool, SegmentIndex i, Delivery& delivery);
+  SegmentIndex MergeSacked(SentSegmentPool& pool, SegmentIndex i);
+  void Uncount(const SentSegment& segment, uint32_t bytes, uint32_t segments);
+  void SetSegments(SentSegment& segment, uint32_t segments);
+
   SegmentIndex head_ = kNoSegment;
   SegmentIndex tail_ = kNoSegment;
   SegmentIndex root_ = kNoSegment;
