@@ -11,6 +11,7 @@
 #include "stack/ip/link.h"
 #include "stack/ip/local_addresses.h"
 #include "stack/ip/neighbour_cache.h"
+#include "stack/ip/token_bucket.h"
 
 namespace usher {
 
@@ -24,8 +25,16 @@ struct InterfaceContext {
   Counters& counters;
   SeededRandom& random;  // for jitter only
   const NetworkEventSink& events;
+  TokenBucket& icmp_rate;
 
   void Count(Counter counter, uint64_t n = 1) { counters.Add(counter, n); }
+  // Whether one more ICMP or ICMPv6 error may go out now.
+  bool AllowIcmpError() {
+    if (!icmp_rate.Take(now)) return false;
+    // The exact limit, seen from outside, would tell which ports we answer from (CVE-2020-25705).
+    icmp_rate.Spill(static_cast<uint32_t>(random.Uniform(3)));
+    return true;
+  }
   void Tell(NetworkEvent::Kind kind, const IpAddress& address, const MacAddress& mac = {}) {
     if (events) events({kind, index, address, mac});
   }

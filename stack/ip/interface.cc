@@ -10,6 +10,8 @@ namespace usher {
 
 namespace {
 
+constexpr uint8_t kReassemblyTimeExceeded = 1;  // code, in ICMP and ICMPv6 alike
+
 absl::Status CheckAddress(const InterfaceAddress& a) {
   const int bits = a.address.is_v4() ? 32 : 128;
   const std::string text = absl::StrCat(a.address.ToString(), "/", a.prefix_length);
@@ -68,6 +70,19 @@ absl::Status CheckConfig(const InterfaceConfig& config) {
   return absl::OkStatus();
 }
 
+// RFC 4291 appendix A: the universal bit turned over, ff:fe in the middle.
+IpAddress LinkLocalFor(const MacAddress& mac) {
+  const auto& m = mac.bytes;
+  return IpAddress::V6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2],
+                        0xff, 0xfe, m[3], m[4], m[5]});
+}
+
+NdpSettings NdpSettingsOf(const InterfaceConfig& config) {
+  return {.dad_transmits = config.announce ? config.dad_transmits : 0,
+          .accept_ra = config.accept_ra && config.announce,
+          .accept_ra_defrtr = !config.gateway6.has_value()};
+}
+
 uint64_t Draw64(RandomSource& random) {
   std::array<uint8_t, 8> bytes;
   random.Fill(bytes);
@@ -94,15 +109,29 @@ Interface::Interface(uint8_t index, Port& port, const InterfaceConfig& config,
       link_(port, config.mtu, config.vlan, limits_, counters),
       neighbours_(limits_, SipKey::From(random), random_.Next64(), *this),
       routes_(limits_, neighbours_),
-      context_{index,       Instant(), limits_, link_,  addresses_,
-               neighbours_, counters_, random_, events_},
+      reassembly_(limits_, counters),
+      icmp_rate_(limits.icmp_msgs_per_sec, limits.icmp_msgs_burst),
+      context_{index,       Instant(), limits_, link_,   addresses_,
+               neighbours_, counters_, random_, events_, icmp_rate_},
       arp_(context_),
+      icmpv4_(context_),
+      mld_(context_),
+      ndp_(context_, routes_, mld_, NdpSettingsOf(config)),
+      icmpv6_(context_, ndp_, mld_),
+      announce_(config.announce),
       gateway_(config.gateway),
-      gateway6_(config.gateway6),
-      mtu6_(link_.mtu()) {
+      gateway6_(config.gateway6) {
+  bool v6 = false;
+  bool link_local = false;
   for (const InterfaceAddress& a : config.addresses) {
     addresses_.Add(a.address, a.prefix_length);
     routes_.AddPrefix(a.address, a.prefix_length);
+    v6 = v6 || !a.address.is_v4();
+    link_local = link_local || (a.address.is_link_local() && !a.address.is_v4());
+  }
+  if (v6) {
+    routes_.AddPrefix(*IpAddress::Parse("fe80::"), 64);
+    if (!link_local) addresses_.Add(LinkLocalFor(port.mac()), 64);
   }
   if (gateway_) routes_.AddGateway(*gateway_);
   if (gateway6_) routes_.AddGateway(*gateway6_);
@@ -114,7 +143,8 @@ void Interface::Start(Instant now) {
   context_.now = now;
   if (gateway_) neighbours_.Pin(now, *gateway_);
   if (gateway6_) neighbours_.Pin(now, *gateway6_);
-  arp_.Start();
+  if (announce_) arp_.Start();
+  ndp_.Start(announce_);
 }
 
 void Interface::Advance(Instant now) {
@@ -122,6 +152,9 @@ void Interface::Advance(Instant now) {
   link_.RefillReserve();
   neighbours_.Advance(now);
   arp_.Advance();
+  mld_.Advance();
+  ndp_.Advance();
+  reassembly_.Advance(now, [this](const RxFrame& first) { ReassemblyExpired(first); });
   routes_.Advance(now, [this](const IpAddress& router) {
     neighbours_.Unpin(context_.now, router);
     context_.Tell(NetworkEvent::Kind::kRouterLost, router);
@@ -129,7 +162,8 @@ void Interface::Advance(Instant now) {
 }
 
 Instant Interface::NextDeadline() const {
-  return std::min({neighbours_.NextDeadline(), arp_.NextDeadline(), routes_.NextDeadline()});
+  return std::min({neighbours_.NextDeadline(), arp_.NextDeadline(), routes_.NextDeadline(),
+                   mld_.NextDeadline(), ndp_.NextDeadline(), reassembly_.NextDeadline()});
 }
 
 bool Interface::ChooseSource(const IpAddress& remote, IpAddress* local) const {
@@ -158,6 +192,7 @@ void Interface::Receive(Instant now, std::span<const Packet> burst, Ingress& out
   out.tcp_count = 0;
   out.error_count = 0;
   link_.RefillReserve();
+  reassembly_.Release();
   uint64_t bytes = 0;
   for (const Packet& packet : burst) {
     __builtin_prefetch(packet.data, /*write=*/1);
@@ -196,6 +231,8 @@ bool Interface::ReceiveFrame(const Packet& packet, Ingress& out) {
   switch (ethernet->type()) {
     case EtherType::kIpv4:
       return ReceiveIpv4(frame, out);
+    case EtherType::kIpv6:
+      return ReceiveIpv6(frame, out);
     case EtherType::kArp:
       return arp_.Receive(frame);
     case EtherType::kVlan:  // a second tag
@@ -207,8 +244,26 @@ bool Interface::ReceiveFrame(const Packet& packet, Ingress& out) {
   }
 }
 
+// RFC 792, RFC 8200 section 4.5: the sender is told if its first fragment is there to be quoted.
+void Interface::ReassemblyExpired(const RxFrame& first) {
+  if (first.l3[0] >> 4 == 4) {
+    const auto ip = Ipv4View::Parse({first.l3, first.l3_room});
+    if (ip)
+      icmpv4_.SendError(first, *ip, CastOfIpv4(ip->dst().v4()) != Cast::kUs,
+                        Icmpv4Type::kTimeExceeded, kReassemblyTimeExceeded);
+    return;
+  }
+  const auto ip = Ipv6View::Parse({first.l3, first.l3_room});
+  if (ip && !first.link_multicast && addresses_.Has6(ip->dst()))
+    icmpv6_.SendError(first, *ip, Icmpv6Type::kTimeExceeded, kReassemblyTimeExceeded);
+}
+
 void Interface::SolicitNeighbour(const IpAddress& target, const MacAddress* link_address) {
-  if (target.is_v4()) arp_.Solicit(target, link_address);
+  if (target.is_v4()) {
+    arp_.Solicit(target, link_address);
+  } else {
+    ndp_.Solicit(target, link_address);
+  }
 }
 
 void Interface::SendPending(const TxPacket& packet, const MacAddress& link_address) {

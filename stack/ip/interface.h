@@ -15,16 +15,22 @@
 #include "stack/ip/arp.h"
 #include "stack/ip/context.h"
 #include "stack/ip/events.h"
+#include "stack/ip/icmpv4.h"
+#include "stack/ip/icmpv6.h"
 #include "stack/ip/l4_packet.h"
 #include "stack/ip/limits.h"
 #include "stack/ip/link.h"
 #include "stack/ip/local_addresses.h"
+#include "stack/ip/mld.h"
+#include "stack/ip/ndp.h"
 #include "stack/ip/neighbour_cache.h"
+#include "stack/ip/reassembly.h"
 #include "stack/ip/routes.h"
 #include "stack/packet/burst.h"
 #include "stack/port/port.h"
 #include "stack/wire/address.h"
 #include "stack/wire/ipv4.h"
+#include "stack/wire/ipv6.h"
 
 namespace usher {
 
@@ -40,8 +46,17 @@ struct InterfaceConfig {
   std::optional<IpAddress> gateway6;
   uint16_t mtu = 1500;
   uint16_t vlan = 0;  // 0: untagged
+  // Says what concerns the host as a whole: announces addresses, tests them, reports groups, asks
+  // for routers. False on every shard but one.
+  bool announce = true;
+  int dad_transmits = 1;  // duplicate address detection (RFC 4862); 0: none
+  bool accept_ra = true;  // a configured gateway6 takes the place of advertised routers
 };
 
+// IPv6 is spoken if an IPv6 address is configured; a link-local address is then made from the link
+// address (EUI-64, RFC 4291 appendix A) unless one is configured. Addresses in duplicate address
+// detection are not used, those found duplicate never.
+//
 // Input: Receive() takes a burst as the port gave it, answers what concerns only the network layer,
 // and leaves TCP segments and ICMP errors about them in an Ingress. Output: see egress.h. Time:
 // Advance() by NextDeadline(). All from the shard's one thread.
@@ -58,7 +73,8 @@ class Interface final : private NeighbourHost {
   Interface(const Interface&) = delete;
   Interface& operator=(const Interface&) = delete;
 
-  // Makes the addresses known on the link. Sends.
+  // Makes the IPv4 addresses known on the link and begins to test the IPv6 ones. What it sends is
+  // queued until Flush().
   void Start(Instant now);
 
   // Takes over the buffers of `burst` (at most kBurstSize packets), resets `out` and fills it: each
@@ -78,9 +94,12 @@ class Interface final : private NeighbourHost {
     return neighbours_.SetPermanent(now, address, mac);
   }
 
+  // True once no address is waiting for duplicate address detection.
+  bool Ready() const { return ndp_.Ready(); }
+
   uint8_t index() const { return context_.index; }
   Instant now() const { return context_.now; }
-  uint16_t mtu(Family family) const { return family == Family::kIpv4 ? link_.mtu() : mtu6_; }
+  uint16_t mtu(Family family) const { return family == Family::kIpv4 ? link_.mtu() : ndp_.mtu(); }
 
   // Our address to speak to `remote` from (RFC 6724 in short). False: none of its family.
   bool ChooseSource(const IpAddress& remote, IpAddress* local) const;
@@ -90,6 +109,7 @@ class Interface final : private NeighbourHost {
   NeighbourCache& neighbours() { return neighbours_; }
   const LocalAddresses& addresses() const { return addresses_; }
   const Routes& routes() const { return routes_; }
+  const Reassembly& reassembly() const { return reassembly_; }
 
  private:
   enum class Cast : uint8_t { kUs, kMulticast, kNotUs };
@@ -100,8 +120,19 @@ class Interface final : private NeighbourHost {
   // Each returns true if it took over the frame's buffer.
   bool ReceiveFrame(const Packet& packet, Ingress& out);
   bool ReceiveIpv4(const RxFrame& frame, Ingress& out);
+  bool ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingress& out);
   bool DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out);
+  void RefuseUdp4(const RxFrame& frame, const Ipv4View& ip);
+  bool ReceiveIpv6(const RxFrame& frame, Ingress& out);
+  bool ReceiveFragment6(const RxFrame& frame, const Ipv6View& ip, const Ipv6Extensions& walk,
+                        Ingress& out);
+  bool DeliverIpv6(const RxFrame& frame, const Ipv6View& ip, const Ipv6Extensions& walk, Cast cast,
+                   Ingress& out);
+  bool DeliverTcp6(const RxFrame& frame, const Ipv6View& ip, uint16_t l4_at, Cast cast,
+                   Ingress& out);
+  void ReassemblyExpired(const RxFrame& first);
 
+  Cast CastOfIpv6(const IpAddress& destination) const;
   Cast CastOfIpv4(uint32_t destination) const;
   bool IsMartian(uint32_t source) const;
   bool AcceptOptions(ByteSpan options) const;
@@ -120,11 +151,17 @@ class Interface final : private NeighbourHost {
   LocalAddresses addresses_;
   NeighbourCache neighbours_;
   Routes routes_;
+  Reassembly reassembly_;
+  TokenBucket icmp_rate_;
   InterfaceContext context_;
   Arp arp_;
+  Icmpv4 icmpv4_;
+  Mld mld_;
+  Ndp ndp_;
+  Icmpv6 icmpv6_;
+  const bool announce_;
   std::optional<IpAddress> gateway_;
   std::optional<IpAddress> gateway6_;
-  uint16_t mtu6_;
 };
 
 }  // namespace usher

@@ -1,5 +1,6 @@
 // IPv4 input (RFC 791, RFC 1122 section 3.2).
 #include "stack/ip/interface.h"
+#include "stack/wire/udp.h"
 
 namespace usher {
 
@@ -78,12 +79,48 @@ bool Interface::ReceiveIpv4(const RxFrame& frame, Ingress& out) {
     counters_.Add(Counter::IpInHdrErrors);
     return false;
   }
+  if (ip->is_fragment()) [[unlikely]]
+    return ReceiveFragment4(frame, *ip, out);
   return DeliverIpv4(frame, *ip, cast, out);
 }
 
+bool Interface::ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingress& out) {
+  RxFrame whole;
+  if (reassembly_.Add(context_.now, frame,
+                      {.source = ip.src(),
+                       .destination = ip.dst(),
+                       .id = ip.id(),
+                       .protocol = ip.protocol(),
+                       .tos = ip.dscp_ecn(),
+                       .more = ip.more_fragments(),
+                       .offset = ip.fragment_offset(),
+                       .headers = ip.header(),
+                       .data = ip.payload()},
+                      &whole)) {
+    const Ipv4View joined = *Ipv4View::Parse({whole.l3, whole.l3_room});
+    const bool to_us = addresses_.Has4(joined.dst().v4()) && !whole.link_multicast;
+    DeliverIpv4(whole, joined, to_us ? Cast::kUs : Cast::kMulticast, out);
+  }
+  return false;  // the fragment was copied
+}
+
 bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out) {
+  if (ip.protocol() != IpProtocol::kTcp) [[unlikely]] {
+    switch (ip.protocol()) {
+      case IpProtocol::kIcmp:
+        counters_.Add(Counter::IpInDelivers);
+        return icmpv4_.Receive(frame, ip, cast == Cast::kMulticast, out);
+      case IpProtocol::kUdp:
+        if (cast == Cast::kUs) RefuseUdp4(frame, ip);
+        return false;
+      default:
+        counters_.Add(Counter::IpInUnknownProtos);
+        icmpv4_.SendError(frame, ip, cast == Cast::kMulticast, Icmpv4Type::kDestinationUnreachable,
+                          Icmpv4Unreachable::kProtocol);
+        return false;
+    }
+  }
   counters_.Add(Counter::IpInDelivers);
-  if (ip.protocol() != IpProtocol::kTcp) return false;
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
   segment.l4 = frame.l3 + ip.header_size();
@@ -96,6 +133,19 @@ bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast,
   segment.source = ip.src();
   segment.destination = ip.dst();
   return true;
+}
+
+// No UDP lives here: every port is unreachable, if the datagram is one at all.
+void Interface::RefuseUdp4(const RxFrame& frame, const Ipv4View& ip) {
+  const auto udp = UdpView::Parse(ip.payload());
+  if (!udp) return;
+  if (udp->checksum() != 0 &&
+      !checksum::IsIntact(checksum::Sum(
+          udp->datagram(),
+          checksum::PseudoHeader(ip.src(), ip.dst(), IpProtocol::kUdp, udp->length()))))
+    return;
+  icmpv4_.SendError(frame, ip, /*multicast=*/false, Icmpv4Type::kDestinationUnreachable,
+                    Icmpv4Unreachable::kPort);
 }
 
 }  // namespace usher

@@ -19,7 +19,7 @@ namespace usher {
 struct RxFrame {
   Packet packet;
   uint8_t* l3 = nullptr;        // behind the link header
-  uint16_t l3_room = 0;         // bytes from there to the end of the frame, padding included
+  uint32_t l3_room = 0;         // bytes from there to the end of the frame, padding included
   bool link_multicast = false;  // sent to a multicast or broadcast link address
 };
 
