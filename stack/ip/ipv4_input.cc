@@ -123,6 +123,7 @@ bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast,
   counters_.Add(Counter::IpInDelivers);
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
+  segment.pool = &link_.pool();
   segment.l4 = frame.l3 + ip.header_size();
   segment.l4_length = static_cast<uint16_t>(ip.total_length() - ip.header_size());
   segment.interface = context_.index;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "stack/packet/burst.h"
+#include "stack/packet/pool.h"
 #include "stack/wire/address.h"
 
 namespace usher {
@@ -14,10 +15,11 @@ namespace usher {
 // fragments has none: its bytes are the reassembler's, and who wants to keep them copies them.
 struct L4Packet {
   Packet packet;
-  uint8_t* l4 = nullptr;   // first byte of the TCP header
-  uint16_t l4_length = 0;  // TCP header and payload
-  uint8_t interface = 0;   // index of the interface it came in by
-  uint8_t tos = 0;         // IPv4 TOS or IPv6 traffic class; ECN in its low 2 bits
+  PacketPool* pool = nullptr;  // of the port it came by: where its buffer goes back to
+  uint8_t* l4 = nullptr;       // first byte of the TCP header
+  uint16_t l4_length = 0;      // TCP header and payload
+  uint8_t interface = 0;       // index of the interface it came in by
+  uint8_t tos = 0;             // IPv4 TOS or IPv6 traffic class; ECN in its low 2 bits
   uint8_t hop_limit = 0;
   bool checksum_good = false;  // verified by the port; otherwise TCP verifies it
   bool to_multicast = false;   // sent to a broadcast or multicast address (link or network)

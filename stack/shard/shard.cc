@@ -62,7 +62,7 @@ uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
          PassiveOpen::BytesFor(o.passive_open) + FlowTable::BytesFor(FlowsFor(o)) + sizeof(Shard);
 }
 
-Shard::Shard(const ShardOptions& o, PacketPool& packets, RandomSource& random)
+Shard::Shard(const ShardOptions& o, RandomSource& random)
     : index_(o.index),
       sysctls_(o.sysctls),
       isn_(random),
@@ -83,8 +83,7 @@ Shard::Shard(const ShardOptions& o, PacketPool& packets, RandomSource& random)
                .memory = memory_,
                .send_blocks = send_blocks_,
                .sent_segments = sent_segments_,
-               .timers = connection_timers_,
-               .packets = packets},
+               .timers = connection_timers_},
       passive_open_(std::make_unique<PassiveOpen>(context_, connections_, o.passive_open, random)),
       port_key_(SipKey::From(random)) {
   dead_.reserve(o.max_connections);
@@ -102,11 +101,7 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(const ShardOptions& options
                                                      std::span<const ShardInterface> interfaces,
                                                      RandomSource& random) {
   if (interfaces.empty()) return absl::InvalidArgumentError("a shard needs an interface");
-  PacketPool& packets = interfaces[0].port->pool();
-  for (const ShardInterface& i : interfaces)
-    if (&i.port->pool() != &packets)
-      return absl::InvalidArgumentError("the ports of one shard must share one packet pool");
-  std::unique_ptr<Shard> shard(new Shard(options, packets, random));
+  std::unique_ptr<Shard> shard(new Shard(options, random));
   for (size_t i = 0; i < interfaces.size(); ++i) {
     auto interface =
         Interface::Create(static_cast<uint8_t>(i), *interfaces[i].port, interfaces[i].config,
@@ -160,7 +155,7 @@ void Shard::ProcessSegments(Ingress& ingress) {
     L4Packet& packet = ingress.tcp[i];
     Segment& s = segments[count];
     if (!Segment::Parse(packet, counters_, &s)) {
-      if (packet.packet.handle != nullptr) context_.packets.Free(packet.packet.handle);
+      if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
       continue;
     }
     hashes[count] = demux_.Hash(s.tuple);
@@ -177,7 +172,7 @@ void Shard::ProcessSegments(Ingress& ingress) {
     // What an earlier segment of the burst filed or removed is looked up again.
     const FlowId flow = demux_.version() == version ? flows[i] : Find(s.tuple, hashes[i]);
     Dispatch(s, flow);
-    if (s.packet->packet.handle != nullptr) context_.packets.Free(s.packet->packet.handle);
+    if (s.packet->packet.handle != nullptr) s.packet->pool->Free(s.packet->packet.handle);
   }
 }
 

@@ -134,7 +134,7 @@ class Shard {
   static constexpr uint32_t kTimerBudget = 256;         // timers fired in one pass at most
   static constexpr uint32_t kHotConnectionBytes = 512;  // prefetched of a connection
 
-  Shard(const ShardOptions& options, PacketPool& packets, RandomSource& random);
+  Shard(const ShardOptions& options, RandomSource& random);
 
   uint32_t PollInterface(size_t i);
   void ProcessSegments(Ingress& ingress);

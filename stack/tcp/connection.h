@@ -179,7 +179,7 @@ class TcpConnection {
   void QueueInOrder(TcpContext& ctx, Segment& s);
   void DrainReassembly();
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
-  BufferHeader* HoldPayload(TcpContext& ctx, Segment& s);
+  bool InsertOutOfOrder(TcpContext& ctx, Segment& s);
   bool ReceiveBeyondClose(TcpContext& ctx, const Segment& s);
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);

@@ -1,7 +1,9 @@
 // The arrival of a segment: RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323.
 #include <algorithm>
+#include <utility>
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/held.h"
 
 namespace usher {
 namespace {
@@ -302,7 +304,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
   }
   if (length != 0) {
     if (!AdmitReceiveMemory(ctx) ||
-        !receive_buffer_.Append(s.packet->packet, {s.payload, length}, ctx.packets)) {
+        !receive_buffer_.Append(s.packet->packet, {s.payload, length}, *s.packet->pool)) {
       ctx.counters.Add(Counter::TcpExtTCPRcvQDrop);
       SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
       return;
@@ -337,49 +339,38 @@ void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
     out_of_order_fin_ = true;
     fin_seq_ = s.seq + s.payload_length;
   }
-  if (s.payload_length != 0) {
-    BufferHeader* buffer = HoldPayload(ctx, s);
-    if (buffer == nullptr) {
-      ctx.counters.Add(Counter::TcpExtTCPOFODrop);
-    } else {
-      ctx.counters.Add(Counter::TcpExtTCPOFOQueue);
-      const auto result = reassembly_.Insert(buffer, s.seq, ReassemblyLimit(ctx));
-      if (result.outcome == Reassembly::Outcome::kRefused)
-        ctx.counters.Add(Counter::TcpExtTCPOFODrop);
-      if (result.pruned) ctx.counters.Add(Counter::TcpExtOfoPruned);
-      if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
-      if (result.duplicate.begin != result.duplicate.end) {
-        ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
-        NoteDuplicate(result.duplicate);
-      }
-      ChargeMemory(ctx);
-    }
-  }
+  if (s.payload_length != 0)
+    ctx.counters.Add(InsertOutOfOrder(ctx, s) ? Counter::TcpExtTCPOFOQueue
+                                              : Counter::TcpExtTCPOFODrop);
   // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.
   SendAck(ctx);
 }
 
-// The buffer of an out-of-order segment, held; null if it has to be copied and no buffer is left.
-BufferHeader* TcpConnection::HoldPayload(TcpContext& ctx, Segment& s) {
+// Puts a segment's payload behind the hole it leaves. False: no memory for it.
+bool TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
+  if (!AdmitReceiveMemory(ctx)) return false;
   Packet& packet = s.packet->packet;
-  if (!AdmitReceiveMemory(ctx)) return nullptr;
-  BufferHeader* header;
-  if (packet.handle != nullptr) {
-    header = Slice::Hold(packet, ctx.packets);
-    header->payload = s.payload;
-    packet.handle = nullptr;
-  } else {
-    // Memory of the reassembler of fragments: kept only as far as one buffer goes; the peer sends
-    // the rest again.
-    Packet copy;
-    if (!ctx.packets.Allocate(&copy)) return nullptr;
-    s.payload_length = std::min(s.payload_length, kBufferRoom - kBufferHeadroom);
-    std::copy_n(s.payload, s.payload_length, copy.data);
-    header = Slice::Hold(copy, ctx.packets);
-    header->payload = copy.data;
+  BufferHeader* buffer = HoldPayload(packet, {s.payload, s.payload_length}, *s.packet->pool);
+  if (buffer == nullptr) return false;
+  packet.handle = nullptr;
+  Seq seq = s.seq;
+  while (buffer != nullptr) {  // more than one only when fragments were put together
+    BufferHeader* const next = std::exchange(buffer->next, nullptr);
+    const uint32_t length = buffer->payload_length;
+    const auto result = reassembly_.Insert(buffer, seq, ReassemblyLimit(ctx));
+    if (result.outcome == Reassembly::Outcome::kRefused)
+      ctx.counters.Add(Counter::TcpExtTCPOFODrop);
+    if (result.pruned) ctx.counters.Add(Counter::TcpExtOfoPruned);
+    if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
+    if (result.duplicate.begin != result.duplicate.end) {
+      ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
+      NoteDuplicate(result.duplicate);
+    }
+    seq += length;
+    buffer = next;
   }
-  header->payload_length = s.payload_length;
-  return header;
+  ChargeMemory(ctx);
+  return true;
 }
 
 // Data for an application that has let go of the connection: nobody will read it, and the peer must
