@@ -1,0 +1,51 @@
+// What a backlog comes to: the clamping rules of the three listen models, as pure functions.
+//
+//                     given           somaxconn                 tcp_max_syn_backlog
+//   listen(backlog) ----+---- min -------+--- accept queue limit
+//                       |                |
+//                       +----------------+---- min of three -----------+--- half-open capacity
+//
+// The right-hand side is the trap the literature warns of: the smallest of the three holds the
+// listener back, and raising either of the others changes nothing. BacklogLimits says which.
+#pragma once
+
+#include <cstdint>
+
+namespace usher {
+
+enum class ListenModel : uint8_t {
+  kLinuxClassic,  // Linux 2.6 to 4.3: a SYN table of its own size, a power of two
+  kLinux,         // Linux 4.10 and later: half-open requests counted against the accept queue limit
+  kBsd,           // 4.4BSD: one logical queue for half-open and completed
+};
+const char* ToString(ListenModel model);  // "linux-classic", "linux", "bsd"
+
+// The smallest of the three numbers; ties go to the first named.
+enum class HeldBackBy : uint8_t { kBacklog, kSomaxconn, kMaxSynBacklog };
+const char* ToString(HeldBackBy limit);  // "backlog", "somaxconn", "tcp_max_syn_backlog"
+
+struct BacklogLimits {
+  // Completed connections: full when length > accept_limit, so that accept_limit + 1 fit. bsd: full
+  // when half-open + completed > 3 * accept_limit / 2.
+  uint32_t accept_limit = 0;
+  // Half-open requests: the number from which a SYN finds the table full. bsd: as many as the
+  // logical queue takes while it holds nothing else.
+  uint32_t half_open_capacity = 0;
+  HeldBackBy held_back_by = HeldBackBy::kBacklog;
+};
+
+// What listen(backlog) means under `model`. A backlog is compared as unsigned, so a negative one
+// becomes somaxconn (bsd: 0). somaxconn >= 0 and max_syn_backlog >= 0, as sysctl ensures.
+BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog);
+
+// Shard `index` of `count` has this share of the limits of one listener. Places are dealt out
+// evenly, at least one to each: until shards lease places to each other, a listener with fewer
+// places than shards admits one connection per shard.
+BacklogLimits ShareOf(ListenModel model, const BacklogLimits& whole, uint32_t index,
+                      uint32_t count);
+
+// The number of SYN-ACK retransmissions that TCP_DEFER_ACCEPT's seconds stand for, and back.
+uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s);
+uint32_t DeferAcceptSeconds(uint8_t retries, uint32_t rto_max_s);
+
+}  // namespace usher

@@ -1,0 +1,161 @@
+// The passive open of one shard: from a SYN to a connection that accept() returns.
+//
+// PassiveOpen has the listeners, the half-open requests (syn_table.h), the cookies (syn_cookie.h)
+// and the accept queues. It knows nothing of the demux: the shard asks it about every segment that
+// no connection wants, and files what comes back.
+//
+//   segment -> demux -+-> connection
+//                     +-> request ------> OnRequest --+--> Outcome: file a request, take one out,
+//                     +-> nothing found -> OnListen --+             file and feed a child
+//                     +-> TIME-WAIT that may be reused -> OnListen with the ISS it prescribes
+//
+// Read README.md first: it tells the whole story.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "stack/base/object_pool.h"
+#include "stack/base/random.h"
+#include "stack/base/siphash.h"
+#include "stack/base/time.h"
+#include "stack/listen/ack_parking.h"
+#include "stack/listen/backlog.h"
+#include "stack/listen/drop_ledger.h"
+#include "stack/listen/listener.h"
+#include "stack/listen/syn_cookie.h"
+#include "stack/listen/syn_table.h"
+#include "stack/tcp/connection.h"
+#include "stack/tcp/context.h"
+#include "stack/tcp/segment.h"
+
+namespace usher {
+
+struct PassiveOpenConfig {
+  uint32_t max_listeners = 1024;  // at most 4095
+  uint32_t max_requests = 65536;  // half-open requests of each family, all listeners together
+  uint32_t max_parked_acks = 64;  // see ListenSpec::cookie_ack_parking
+  uint32_t max_saved_syns = 1024;  // see ListenSpec::save_syn
+  ListenModel default_model = ListenModel::kLinuxClassic;
+  // This shard's place among those that share each listener's backlog.
+  uint32_t shard_index = 0;
+  uint32_t shard_count = 1;
+};
+
+// All calls from the shard's thread.
+class PassiveOpen {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // What the shard has to file, in this order.
+  struct Outcome {
+    // Take it out of the demux (by TupleOf), then Release(it). With a child: the child has its
+    // name.
+    uint32_t removed_request = kNone;
+    uint32_t new_request = kNone;    // file it under TupleOf
+    TcpConnection* child = nullptr;  // file it under its tuple, then, if feed_child, give it the
+                                     // segment by Receive: data and FIN on it are taken
+    bool feed_child = false;
+  };
+
+  // `context` and `connections` are the shard's and outlive this. Keys are drawn from `random`
+  // here; it is not kept.
+  PassiveOpen(TcpContext& context, ObjectPool<TcpConnection>& connections,
+              const PassiveOpenConfig& config, RandomSource& random);
+  ~PassiveOpen();
+  PassiveOpen(const PassiveOpen&) = delete;
+  PassiveOpen& operator=(const PassiveOpen&) = delete;
+
+  // ---- The user's calls ----
+  // bind() and listen(). kInvalid: syncnt above 127. kAddressNotAvailable: not ours.
+  // kAddressInUse: another listener has that name (and not both said reuseport), or no ephemeral
+  // port is left. kNoBuffers: no listener slot left.
+  Error Listen(const ListenSpec& spec, Handle* out);
+  // listen() again: only the limits move; nothing queued is evicted. kBadHandle.
+  Error SetBacklog(Handle listener, int backlog);
+  // The oldest connection; null: nothing waits (EAGAIN), or no such listener (EBADF), as *error
+  // says. Its `accepted` mark is set. A place came free: see CompleteParked.
+  TcpConnection* Accept(Handle listener, Error* error);
+  // Ends the listener. Queued children are reset (or go to another listener of the group, by
+  // tcp_migrate_req), and on_child(TcpConnection&) is called for each one reset, for the shard to
+  // look at its fate. Requests go at their next timer or segment.
+  template <class OnChild>
+  Error Close(Handle listener, OnChild&& on_child);
+
+  // Socket options of a listener at run time: the next SYN sees them. kBadHandle; kInvalid as
+  // Linux.
+  Error SetDeferAccept(Handle listener, uint32_t seconds);
+  Error SetSynCount(Handle listener, int count);
+  Error SetFastOpen(Handle listener, int queue_length);
+  Error SetSaveSyn(Handle listener, bool on);
+  Error SetChildOptions(Handle listener, const TcpOptionsSet& options);
+  // TCP_SAVED_SYN of a child, network header first, kept until read or forgotten. Empty: none.
+  std::span<const uint8_t> SavedSyn(const TcpConnection& child) const;
+  void ForgetSavedSyn(const TcpConnection& child);  // call it when the connection's slot is freed
+
+  // ---- Segments ----
+  // Whether a SYN to `local`:`port` would find a listener.
+  bool HasListener(const IpAddress& local, uint16_t port) const;
+  // A segment that no connection, request or TIME-WAIT record wants; with `time_wait_iss`, a SYN
+  // that reuses a TIME-WAIT record's name. Answers it (RST included) or drops it.
+  Outcome OnListen(Segment& s, std::optional<Seq> time_wait_iss = std::nullopt);
+  // A segment of a half-open request.
+  Outcome OnRequest(uint32_t request, Segment& s);
+  // Frees the record of a removed request.
+  void Release(uint32_t request) { table_.Free(request); }
+  // Makes a connection of one parked ACK whose listener has a place now; null if there is none. The
+  // shard calls it after the burst and after accepts, until null, and files each.
+  TcpConnection* CompleteParked();
+
+  // ---- Time ----
+  // SYN-ACK timers. Calls on_removed(request, tuple) for each request that has come to its end, for
+  // the shard to take it out of the demux; its record is freed then.
+  template <class OnRemoved>
+  void Advance(OnRemoved&& on_removed) {
+    table_.AdvanceTimers(context_.now, [&](uint32_t request) {
+      if (OnTimer(request)) return;
+      on_removed(request, table_.TupleOf(request));
+      table_.Free(request);
+    });
+    ExpireParked();
+  }
+  Instant NextDeadline() const;
+
+  // ---- Demux support ----
+  FourTuple TupleOf(uint32_t request) const { return table_.TupleOf(request); }
+  bool Matches(uint32_t request, const FourTuple& tuple) const {
+    return table_.TupleOf(request) == tuple;
+  }
+  void Prefetch(uint32_t request) const { table_.Prefetch(request); }
+
+  // ---- Events ----
+  // Calls visit(Handle, Listener&) for each listener that got new acceptable connections since the
+  // last call. Once a burst.
+  template <class Visit>
+  void DrainReady(Visit&& visit) {
+    while (ready_head_ != kNone) {
+      const uint32_t index = ready_head_;
+      Listener& l = listeners_[index];
+      ready_head_ = l.next_ready;
+      l.ready_queued = false;
+      visit(listeners_.HandleOf(index), l);
+    }
+    ready_tail_ = kNone;
+  }
+
+  // ---- Looking at it ----
+  const Listener* Get(Handle listener) const { return listeners_.Get(listener); }
+  template <class Visit>
+  void ForEachListener(Visit&& visit) const {  // visit(Handle, const Listener&)
+    listeners_.ForEach([&](uint32_t i) { visit(listeners_.HandleOf(i), listeners_[i]); });
+  }
+  const SynTable& requests() const { return table_; }
+  // Drops that no listener has a part in.
+  const ListenerCounters& without_listener() const { return nobody_; }
+  // New secret for cookies; those of the old one stay good for their time.
+  void RotateCookieKey(RandomSource& random) { cookies_.Rotate(random, context_.now); }
+};
+
+}  // namespace usher
