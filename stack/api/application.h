@@ -1,8 +1,8 @@
 // What an embedder implements: the program on top of the stack.
 #pragma once
 
+#include "stack/api/acceptor.h"
 #include "stack/api/connection.h"
-#include "stack/api/listener.h"
 
 namespace usher {
 
@@ -17,7 +17,7 @@ class Application {
 
   // The accept queue has connections: Accept until kAgain. What is not accepted stays queued (and
   // when the queue is full, the listener refuses; see stack/listen/README.md).
-  virtual void OnAcceptable(Listener listener) { (void)listener; }
+  virtual void OnAcceptable(Acceptor acceptor) { (void)acceptor; }
   // An active open succeeded.
   virtual void OnConnected(Connection connection) { (void)connection; }
   // Bytes to read, or the peer's end of stream (a Read of 0 bytes without error).

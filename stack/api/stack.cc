@@ -14,7 +14,7 @@ class Stack::Worker final : public ShardEvents {
   Shard& shard() { return *shard_; }
 
   void OnAcceptable(Handle listener, void* owner) override {
-    static_cast<Application*>(owner)->OnAcceptable(Listener(shard_.get(), listener));
+    static_cast<Application*>(owner)->OnAcceptable(Acceptor(shard_.get(), listener));
   }
 
   void OnConnectionEvents(Handle handle, uint8_t events, void* owner) override {
@@ -45,11 +45,12 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
   for (uint32_t i = 0; i < count; ++i) {
     ShardOptions o;
     o.index = i;
-    o.shard_count = count;
     o.max_connections = (options.max_connections + count - 1) / count;
     o.sysctls = options.sysctls;
     ResolveSysctls(o.sysctls, o.max_connections);
     o.passive_open = options.passive_open;
+    o.passive_open.shard_index = i;
+    o.passive_open.shard_count = count;
     o.network = options.network;
     o.network_events = options.network_events;
     auto shard = Shard::Create(o, ports[i], random);
@@ -71,7 +72,7 @@ absl::Status Stack::Listen(const ListenSpec& spec,
       return absl::Status(
           absl::StatusCode::kFailedPrecondition,
           absl::StrCat("cannot listen on ", ToString(spec.address, each.port), ": ", ToString(e)));
-    if (each.port == 0) each.port = s.passive_open().PortOf(listener);
+    if (each.port == 0) each.port = s.passive_open().Get(listener)->port;
   }
   if (port != nullptr) *port = each.port;
   return absl::OkStatus();

@@ -113,6 +113,7 @@ bool Interface::DeliverTcp6(const RxFrame& frame, const Ipv6View& ip, uint16_t l
   }
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
+  segment.pool = &link_.pool();
   segment.l4 = frame.l3 + l4_at;
   segment.l4_length = static_cast<uint16_t>(Ipv6View::kHeaderSize + ip.payload_length() - l4_at);
   segment.interface = context_.index;

@@ -127,6 +127,7 @@ uint32_t Shard::Poll(Instant now) {
   work += RunTimers();
   if (mailbox_.pending()) mailbox_.Run(*this);
   DeliverEvents();
+  CompleteParked();
   FlushOutput();
   egress_.Flush();
   Bury();
@@ -185,7 +186,7 @@ bool Shard::Matches(FlowId id, const FourTuple& tuple) const {
     case FlowKind::kConnection:
       return connections_[id.index()].tuple() == tuple;
     case FlowKind::kRequest:
-      return passive_open_->RequestMatches(id.index(), tuple);
+      return passive_open_->Matches(id.index(), tuple);
     case FlowKind::kTimeWait:
       return time_wait_.Matches(id.index(), tuple);
   }
@@ -198,7 +199,7 @@ void Shard::PrefetchFlow(FlowId id) const {
       connections_.Prefetch(id.index(), kHotConnectionBytes);
       break;
     case FlowKind::kRequest:
-      passive_open_->PrefetchRequest(id.index());
+      passive_open_->Prefetch(id.index());
       break;
     case FlowKind::kTimeWait:
       time_wait_.Prefetch(id.index());
@@ -240,16 +241,24 @@ void Shard::ToTimeWait(uint32_t index, Segment& s) {
 
 // Brings the demux up to what a listener made of a segment.
 void Shard::File(const PassiveOpen::Outcome& outcome, Segment& s) {
-  if (outcome.removed_request != PassiveOpen::kNone)
-    demux_.Erase(s.tuple, FlowId(FlowKind::kRequest, outcome.removed_request));
-  if (outcome.new_request != PassiveOpen::kNone &&
-      !demux_.Insert(s.tuple, FlowId(FlowKind::kRequest, outcome.new_request)))
-    passive_open_->Drop(outcome.new_request);
+  if (outcome.removed_request != PassiveOpen::kNone) {
+    demux_.Erase(passive_open_->TupleOf(outcome.removed_request),
+                 FlowId(FlowKind::kRequest, outcome.removed_request));
+    passive_open_->Release(outcome.removed_request);
+  }
+  if (outcome.new_request != PassiveOpen::kNone)
+    demux_.Insert(s.tuple, FlowId(FlowKind::kRequest, outcome.new_request));
   if (outcome.child == nullptr) return;
   TcpConnection& child = *outcome.child;
-  demux_.Insert(s.tuple, FlowId(FlowKind::kConnection, child.slot()));
-  child.Receive(context_, s);
+  demux_.Insert(child.tuple(), FlowId(FlowKind::kConnection, child.slot()));
+  if (outcome.feed_child) child.Receive(context_, s);
   Settle(child);
+}
+
+// Connections whose verified ACK waited for a place in the accept queue.
+void Shard::CompleteParked() {
+  while (TcpConnection* child = passive_open_->CompleteParked())
+    demux_.Insert(child->tuple(), FlowId(FlowKind::kConnection, child->slot()));
 }
 
 void Shard::OnIcmpError(const IcmpError& error) {
@@ -271,7 +280,7 @@ uint32_t Shard::RunTimers() {
     demux_.Erase(time_wait_.TupleOf(index), FlowId(FlowKind::kTimeWait, index));
     time_wait_.Remove(index);
   });
-  passive_open_->Advance(now, [this](uint32_t request, const FourTuple& tuple) {
+  passive_open_->Advance([this](uint32_t request, const FourTuple& tuple) {
     demux_.Erase(tuple, FlowId(FlowKind::kRequest, request));
   });
   for (auto& interface : interfaces_)
@@ -301,9 +310,9 @@ void Shard::Settle(TcpConnection& c) {
 
 void Shard::DeliverEvents() {
   if (events_ == nullptr) return;
-  Handle listener;
-  while (passive_open_->TakeAcceptable(&listener))
+  passive_open_->DrainReady([this](Handle listener, const Listener&) {
     events_->OnAcceptable(listener, listener_owners_[listener.index]);
+  });
   while (context_.events_head != nullptr) {
     TcpConnection& c = *context_.events_head;
     context_.events_head = c.next_event;
@@ -330,6 +339,7 @@ void Shard::FlushOutput() {
 
 void Shard::Bury() {
   for (const uint32_t slot : dead_) {
+    passive_open_->ForgetSavedSyn(connections_[slot]);
     connections_[slot].Destroy(context_);
     connections_.Free(slot);
   }
@@ -355,8 +365,9 @@ Error Shard::Listen(const ListenSpec& spec, Handle* listener, void* owner) {
 }
 
 Error Shard::Accept(Handle listener, Handle* connection) {
-  TcpConnection* c = nullptr;
-  if (const Error e = passive_open_->Accept(listener, &c); e != Error::kNone) return e;
+  Error error = Error::kNone;
+  TcpConnection* c = passive_open_->Accept(listener, &error);
+  if (c == nullptr) return error;
   *connection = connections_.HandleOf(c->slot());
   c->owner = listener_owners_[listener.index];
   c->OnAccepted(context_);
@@ -364,11 +375,7 @@ Error Shard::Accept(Handle listener, Handle* connection) {
 }
 
 Error Shard::CloseListener(Handle listener) {
-  return passive_open_->Close(listener, [this](TcpConnection& child) {
-    child.Abort(context_);
-    child.Close(context_);
-    Settle(child);
-  });
+  return passive_open_->Close(listener, [this](TcpConnection& child) { Settle(child); });
 }
 
 // ---- Active open ----
@@ -492,7 +499,6 @@ void Shard::ApplySysctls(const Sysctls& sysctls) {
   sysctls_ = sysctls;
   context_.recovery_settings = RecoveryFrom(sysctls_);
   memory_.SetLimits(sysctls_.tcp_mem);
-  passive_open_->OnSysctlChange();
 }
 
 }  // namespace usher

@@ -36,8 +36,7 @@ struct ShardInterface {
 
 // Sizes and settings of one shard; everything is allocated from them at creation.
 struct ShardOptions {
-  uint32_t index = 0;        // this shard's number, and
-  uint32_t shard_count = 1;  // how many there are: backlogs are shared among them
+  uint32_t index = 0;  // this shard's number
   uint32_t max_connections = 65536;
   Sysctls sysctls;  // with every 0 that the server resolves resolved; see Resolve
   PassiveOpenConfig passive_open;
@@ -142,6 +141,7 @@ class Shard {
   void ToConnection(TcpConnection& c, Segment& s);
   void ToTimeWait(uint32_t index, Segment& s);
   void File(const PassiveOpen::Outcome& outcome, Segment& s);
+  void CompleteParked();
   void OnIcmpError(const IcmpError& error);
   bool Matches(FlowId id, const FourTuple& tuple) const;
   FlowId Find(const FourTuple& tuple, uint64_t hash) const;

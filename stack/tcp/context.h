@@ -30,7 +30,6 @@ struct TcpContext {
   SendBlockPool& send_blocks;
   SentSegmentPool& sent_segments;
   TimerWheel& timers;                    // a connection's timer has the index of its slot
-  PacketPool& packets;                   // for payload that has to be copied to be kept
   uint32_t orphans = 0;                  // connections without an owner, bounded by tcp_max_orphans
   TcpConnection* events_head = nullptr;  // connections with undelivered events
   TcpConnection* events_tail = nullptr;

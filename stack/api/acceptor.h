@@ -6,10 +6,10 @@
 namespace usher {
 
 // A handle, as Connection: belongs to its shard and that shard's thread, dies with Close.
-class Listener {
+class Acceptor {
  public:
-  Listener() = default;
-  Listener(Shard* shard, Handle handle) : shard_(shard), handle_(handle) {}
+  Acceptor() = default;
+  Acceptor(Shard* shard, Handle handle) : shard_(shard), handle_(handle) {}
 
   // The oldest completed connection (FIFO); kAgain when there is none. One that was reset while it
   // waited is still handed over: its first read says why (as Linux).
@@ -26,7 +26,7 @@ class Listener {
 
   Shard& shard() const { return *shard_; }
   Handle handle() const { return handle_; }
-  friend bool operator==(const Listener&, const Listener&) = default;
+  friend bool operator==(const Acceptor&, const Acceptor&) = default;
 
  private:
   Shard* shard_ = nullptr;
