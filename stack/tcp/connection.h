@@ -328,7 +328,8 @@ class TcpConnection {
   SackBlock dsack_;
   uint16_t ack_timeout_ms_ = 0;  // 0: no data yet
   uint8_t quick_acks_ = 0;       // acknowledgments still to be sent at once
-  uint8_t probes_out_ = 0;
+  uint8_t probes_out_ = 0;       // unanswered window probes
+  uint8_t persist_backoff_ = 0;  // goes on growing while the peer answers with a closed window
   uint8_t keepalive_probes_out_ = 0;
   bool interactive_ : 1 = false;  // answers follow requests: they carry the ACKs
   bool ack_pending_ : 1 = false;

@@ -102,6 +102,7 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
 void TcpConnection::Establish(TcpContext& ctx) {
   Enter(ctx, TcpState::kEstablished);
   StartTransfer(ctx);
+  if (fin_queued_) Enter(ctx, TcpState::kFinWait1);  // closed before it opened
   Raise(ctx, kEventConnected | kEventWritable);
 }
 

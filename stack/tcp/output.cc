@@ -129,9 +129,7 @@ void TcpConnection::SendData(TcpContext& ctx) {
   control_.AfterSending(rc, next.limit, sent_new);
   if (sent_new) NoteDataSent(ctx);
   // Nothing in flight will bring the acknowledgment that goes on: ask for it by the persist timer.
-  if (snd_nxt_ == snd_una_ && HasUnsent() && !options_.cork &&
-      persist_deadline_ == Instant::Never())
-    ArmPersist(ctx);
+  if (snd_nxt_ == snd_una_ && HasUnsent() && persist_deadline_ == Instant::Never()) ArmPersist(ctx);
 }
 
 // One new segment. False: no buffer or no record for it; tried again later.
@@ -154,6 +152,7 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
   snd_nxt_ += space;
   if (next.length != 0 && next.length < mss_) snd_sml_ = snd_nxt_;
   persist_deadline_ = Instant::Never();
+  persist_backoff_ = 0;
   EmitSegment(ctx, frame, seq, next.length, flags);
   ctx.counters.Add(Counter::TcpExtTCPOrigDataSent);
   return true;

@@ -130,7 +130,7 @@ void TcpConnection::ArmPersist(TcpContext& ctx) {
   const Duration base = std::max(Rto(ctx), ctx.recovery_settings.rto_min);
   const Duration most = ctx.recovery_settings.rto_max;
   Duration wait = base;
-  for (uint32_t i = 0; i < probes_out_ && wait < most; ++i) wait = wait * 2;
+  for (uint32_t i = 0; i < persist_backoff_ && wait < most; ++i) wait = wait * 2;
   persist_deadline_ = ctx.now + std::min(wait, most);
 }
 
@@ -138,10 +138,12 @@ void TcpConnection::ArmPersist(TcpContext& ctx) {
 void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
   if (!HasUnsent()) {
     persist_deadline_ = Instant::Never();
+    persist_backoff_ = 0;
   } else if ((snd_una_ + snd_wnd_) - snd_nxt_ >=
              static_cast<int32_t>(
                  std::min<uint32_t>(mss_, static_cast<uint32_t>(WriteEnd() - snd_nxt_)))) {
     persist_deadline_ = Instant::Never();
+    persist_backoff_ = 0;
     WantOutput(ctx);
   } else {
     ArmPersist(ctx);
@@ -164,6 +166,7 @@ void TcpConnection::OnPersistTimer(TcpContext& ctx) {
   }
   SendWindowProbe(ctx);
   if (probes_out_ < 255) ++probes_out_;
+  if (persist_backoff_ < 31) ++persist_backoff_;
   if (snd_nxt_ == snd_una_) ArmPersist(ctx);
 }
 

@@ -226,7 +226,7 @@ Error TcpConnection::Shutdown(TcpContext& ctx, ShutdownHow how) {
 void TcpConnection::QueueFin(TcpContext& ctx) {
   if (fin_queued_) return;
   fin_queued_ = true;
-  if (state_ == TcpState::kEstablished || state_ == TcpState::kSynReceived)
+  if (state_ == TcpState::kEstablished)
     Enter(ctx, TcpState::kFinWait1);
   else if (state_ == TcpState::kCloseWait)
     Enter(ctx, TcpState::kLastAck);
