@@ -20,7 +20,8 @@ namespace {
 constexpr uint64_t kWantedRss = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
                                 RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 constexpr uint64_t kRxChecksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-constexpr uint32_t kTapReadBuffers = 32;  // net_tap has no ring; it chains this many in vain
+constexpr uint16_t kTapRing = 32;      // net_tap has none; it chains this many buffers in vain
+constexpr uint16_t kAfXdpRing = 2048;  // whatever is asked for, net_af_xdp fills one of this depth
 constexpr uint16_t kFrameOverhead = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN;
 constexpr size_t kMaxRssKey = 64;
 
@@ -37,6 +38,13 @@ absl::Status Failed(PortId port, const char* what, int error) {
 }
 
 bool IsTap(const std::string& driver) { return driver == "net_tap"; }
+
+// What the driver will really take from the pool.
+DpdkDeviceConfig WithRingsOf(const std::string& driver, DpdkDeviceConfig config) {
+  if (IsTap(driver)) config.rx_ring = kTapRing;
+  if (driver == "net_af_xdp") config.rx_ring = config.tx_ring = kAfXdpRing;
+  return config;
+}
 
 bool HasHardware(const rte_eth_dev_info& info) {
   const char* bus = rte_bus_name(rte_dev_bus(info.device));
@@ -75,8 +83,6 @@ struct DpdkDevice::Abilities {
   rte_eth_dev_info info = {};
   rte_eth_conf conf = {};
   std::array<uint8_t, kMaxRssKey> key = kSymmetricKey;  // conf points here
-  uint16_t rx_ring = 0;
-  uint16_t tx_ring = 0;
 };
 
 uint32_t DpdkDevice::BuffersPerQueue(const DpdkDeviceConfig& config) {
@@ -148,10 +154,11 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
   }
   rx.offloads &= a.info.rx_offload_capa;
   tx.offloads &= a.info.tx_offload_capa;
-  a.rx_ring = Clamp(IsTap(driver_) ? kTapReadBuffers : config.rx_ring, a.info.rx_desc_lim);
-  a.tx_ring = Clamp(config.tx_ring, a.info.tx_desc_lim);
   capabilities_.max_frame = config.mtu + RTE_ETHER_HDR_LEN;
-  return SetUpQueues(config, a);
+  DpdkDeviceConfig adjusted = WithRingsOf(driver_, config);
+  adjusted.rx_ring = Clamp(adjusted.rx_ring, a.info.rx_desc_lim);
+  adjusted.tx_ring = Clamp(adjusted.tx_ring, a.info.tx_desc_lim);
+  return SetUpQueues(adjusted, a);
 }
 
 absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abilities& a) {
@@ -173,10 +180,10 @@ absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abili
     rte_eth_txconf tx = a.info.default_txconf;
     rx.offloads = a.conf.rxmode.offloads;
     tx.offloads = a.conf.txmode.offloads;
-    if (int e = rte_eth_rx_queue_setup(port_, q, a.rx_ring, socket, &rx, (*pool)->mempool());
+    if (int e = rte_eth_rx_queue_setup(port_, q, config.rx_ring, socket, &rx, (*pool)->mempool());
         e != 0)
       return Failed(port_, "receive queue", e);
-    if (int e = rte_eth_tx_queue_setup(port_, q, a.tx_ring, socket, &tx); e != 0)
+    if (int e = rte_eth_tx_queue_setup(port_, q, config.tx_ring, socket, &tx); e != 0)
       return Failed(port_, "transmit queue", e);
     ports_.push_back(std::make_unique<DpdkPort>(port_, q, **pool, mac_, capabilities_));
     pools_.push_back(*std::move(pool));
@@ -198,11 +205,12 @@ absl::Status DpdkDevice::ChooseMac(const DpdkDeviceConfig& config) {
     mac_.bytes[0] = static_cast<uint8_t>((mac_.bytes[0] | 0x02) ^ 0x04);
   }
   if (mac_ == own) return absl::OkStatus();
-  // A second address lets the device's own filter know ours; setting it as the first would, on a
-  // TAP, give it to the kernel too. Drivers without a filter take neither and need none.
+  // Setting it on a TAP would give it to the kernel's end too; there it is a second address, which
+  // the driver's filter, if it has one, then knows. Drivers that take neither pass all or can be
+  // made to.
   rte_ether_addr ours = ToRte(mac_);
-  const bool filtered = rte_eth_dev_mac_addr_add(port_, &ours, 0) == 0 ||
-                        (!IsTap(driver_) && rte_eth_dev_default_mac_addr_set(port_, &ours) == 0);
+  const bool filtered = (!IsTap(driver_) && rte_eth_dev_default_mac_addr_set(port_, &ours) == 0) ||
+                        rte_eth_dev_mac_addr_add(port_, &ours, 0) == 0;
   mac_needs_promiscuous_ = !filtered;
   return absl::OkStatus();
 }
@@ -247,6 +255,7 @@ absl::Status DpdkDevice::Stop() {
 }
 
 DpdkDevice::~DpdkDevice() {
+  const ScopedEalLog log;
   Stop().IgnoreError();
   rte_eth_dev_close(port_);
 }

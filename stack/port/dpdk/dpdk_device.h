@@ -55,7 +55,8 @@ class DpdkDevice {
   DpdkDevice(const DpdkDevice&) = delete;
   DpdkDevice& operator=(const DpdkDevice&) = delete;
 
-  // Buffers Open makes for one queue pair, and their bytes of DPDK memory.
+  // Buffers Open makes for one queue pair where the driver takes the rings as configured, and the
+  // bytes of DPDK memory for all of them.
   static uint32_t BuffersPerQueue(const DpdkDeviceConfig& config);
   static uint64_t MemoryNeeded(const DpdkDeviceConfig& config);
 

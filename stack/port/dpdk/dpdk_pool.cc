@@ -71,11 +71,12 @@ absl::StatusOr<std::unique_ptr<DpdkPool>> DpdkPool::Create(const std::string& na
     return absl::AlreadyExistsError(absl::StrCat("a pool named ", name, " exists"));
   if (mempool == nullptr && rte_errno == ENOMEM) {
     const uint64_t needed = uint64_t{count} * BytesPerBuffer();
+    std::string left;  // with hugepages more is taken from the kernel as needed
+    if (!rte_eal_has_hugepages())
+      left = absl::StrCat(", DPDK has ", free_before / kMebibyte, " MiB left");
     return absl::ResourceExhaustedError(
-        absl::StrCat(count, " packet buffers need ", needed / kMebibyte + 1, " MiB, DPDK has ",
-                     free_before / kMebibyte,
-                     " MiB left: give it more (-m or hugepages) or configure fewer "
-                     "connections"));
+        absl::StrCat(count, " packet buffers need ", needed / kMebibyte + 1, " MiB", left,
+                     ": give it more (-m or hugepages) or configure fewer connections"));
   }
   if (mempool == nullptr)
     return absl::InternalError(absl::StrCat("pool ", name, ": ", rte_strerror(rte_errno)));

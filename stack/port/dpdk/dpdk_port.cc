@@ -29,9 +29,15 @@ constexpr std::array<uint64_t, 8> kTxOffloads = [] {
 }();
 static_assert((kTxIpv4 | kTxIpChecksum | kTxTcpChecksum) == kTxOffloads.size() - 1);
 
+// The bits that make a received mbuf more than plain bytes of its own.
+constexpr uint64_t kNotOwnMemory = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+constexpr uint64_t kRxFacts =
+    RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_RSS_HASH;
+
 // Only GOOD counts. NONE (correct data, wrong checksum field: a neighbour's unfinished offload) and
 // UNKNOWN leave the check to software.
 uint16_t RxFlagsOf(uint64_t offloads) {
+  if ((offloads & kRxFacts) == 0) return 0;
   uint16_t flags = 0;
   if ((offloads & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
     flags |= kRxIpChecksumGood;
@@ -69,6 +75,7 @@ uint32_t DpdkPort::RxBurst(std::span<Packet> out) {
   const auto wanted = static_cast<uint16_t>(std::min<size_t>(out.size(), kBurstSize));
   const uint32_t received = rte_eth_rx_burst(port_, queue_, mbufs.data(), wanted);
 
+  const rte_mempool* mempool = dpdk_pool_.mempool();
   uint32_t n = 0;
   for (uint32_t i = 0; i < std::min(received, kPrefetchAhead); ++i)
     rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
@@ -76,8 +83,8 @@ uint32_t DpdkPort::RxBurst(std::span<Packet> out) {
     if (i + kPrefetchAhead < received)
       rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + kPrefetchAhead], void*));
     rte_mbuf* mbuf = mbufs[i];
-    const bool ours = mbuf->nb_segs == 1 && mbuf->pool == dpdk_pool_.mempool() &&
-                      (mbuf->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)) == 0;
+    const bool ours =
+        mbuf->nb_segs == 1 && mbuf->pool == mempool && (mbuf->ol_flags & kNotOwnMemory) == 0;
     if (ours) [[likely]]
       Accept(mbuf, &out[n++]);
     else

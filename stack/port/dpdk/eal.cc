@@ -26,8 +26,7 @@ bool IsOption(std::string_view arg, std::string_view name) {
 
 bool NamesPci(std::string_view arg) {
   return (arg.starts_with("-a") && !arg.starts_with("--")) || IsOption(arg, "--allow") ||
-         IsOption(arg, "--no-pci") || (arg.starts_with("-b") && !arg.starts_with("--")) ||
-         IsOption(arg, "--block");
+         IsOption(arg, "--no-pci");
 }
 
 // The values of every `--vdev=VALUE` and `--vdev VALUE`.
@@ -83,16 +82,15 @@ absl::Status CheckTapsAreFree(const std::vector<std::string>& vdevs) {
 }
 
 absl::Status ExplainInit(int error, const ScopedEalLog& log) {
-  const auto logged = [&](const char* what) { return log.text().find(what) != std::string::npos; };
-  if (logged("Is another primary process running"))
+  if (log.Contains("Is another primary process running"))
     return absl::AlreadyExistsError(
         "another DPDK process runs with this --file-prefix; give this one another, or --no-shconf");
-  if (logged("Cannot get hugepage information") || logged("No free hugepages"))
+  if (log.Contains("Cannot get hugepage information") || log.Contains("No free hugepages"))
     return absl::FailedPreconditionError(
         "no free hugepages: reserve some (sysctl vm.nr_hugepages=512) or start with --no-huge");
-  if (logged("nvalid 'command line' arguments"))
-    return absl::InvalidArgumentError("EAL does not know one of its arguments (named above)");
-  if (logged("failed to parse device") || logged("Unable to parse device"))
+  if (log.Contains("nvalid 'command line' arguments"))
+    return absl::InvalidArgumentError(absl::StrCat("EAL arguments: ", log.Summary()));
+  if (log.Contains("failed to parse device") || log.Contains("Unable to parse device"))
     return absl::InvalidArgumentError(
         absl::StrCat("no driver for a device: ", log.LineWith("parse device")));
   const std::string summary = log.Summary();
@@ -113,8 +111,7 @@ absl::Status ExplainMissing(const std::string& vdev, const ScopedEalLog& log) {
     return absl::AlreadyExistsError(
         absl::StrCat(name, ": the interface name is taken (", tap, ")"));
   }
-  if (log.text().find("not permitted") != std::string::npos ||
-      log.text().find("ermission denied") != std::string::npos)
+  if (log.Contains("not permitted") || log.Contains("ermission denied"))
     return absl::PermissionDeniedError(absl::StrCat(name, ": ", log.Summary()));
   return absl::InvalidArgumentError(
       absl::StrCat("device ", vdev, " could not be made: ", log.Summary()));

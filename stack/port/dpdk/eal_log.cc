@@ -2,10 +2,12 @@
 
 #include <rte_log.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <string_view>
 
 namespace usher {
@@ -14,8 +16,9 @@ namespace {
 constexpr size_t kMaxCollected = 64 * 1024;
 
 // Said on every ordinary start: net_tap has no rte_flow on most kernels and no signal by our own
-// choice (ScopedTapSignalsTaken); nobody asked for the old telemetry or for secondary processes.
-constexpr std::array<std::string_view, 9> kMeaningless = {
+// choice (ScopedTapSignalsTaken); libxdp would like a bpffs and does without; nobody asked for the
+// old telemetry or for secondary processes.
+constexpr std::array<std::string_view, 13> kMeaningless = {
     "multiq",
     "qdisc kind is unknown",
     "Disabling rte flow support",
@@ -25,12 +28,62 @@ constexpr std::array<std::string_view, 9> kMeaningless = {
     "No legacy callbacks",
     "Failed to send start req to secondary",
     "Failed to register mp action callback",
+    "skipping unrecognized data section",
+    "No bpffs found",
+    "without a working bpffs",
+    "Falling back to loading single prog",
 };
 
-ssize_t Collect(void* cookie, const char* data, size_t size) {
-  auto& text = *static_cast<std::string*>(cookie);
-  if (text.size() + size <= kMaxCollected) text.append(data, size);
-  return static_cast<ssize_t>(size);
+// A stream that collects. It is never closed: a thread of DPDK's own may be about to write to it.
+class Collector {
+ public:
+  Collector() {
+    stream_ = fopencookie(this, "w",
+                          {.read = nullptr, .write = Write, .seek = nullptr, .close = nullptr});
+    if (stream_ == nullptr) return;
+    setvbuf(stream_, nullptr, _IONBF, 0);
+  }
+  FILE* stream() { return stream_; }
+
+  std::string text() {
+    const std::lock_guard lock(mutex_);
+    return text_;
+  }
+  void Begin() {
+    const std::lock_guard lock(mutex_);
+    text_.clear();
+    collecting_ = true;
+  }
+  // From here on late writers are passed on to `fd`.
+  void End(int fd) {
+    const std::lock_guard lock(mutex_);
+    collecting_ = false;
+    fd_ = fd;
+  }
+
+ private:
+  static ssize_t Write(void* cookie, const char* data, size_t size) {
+    auto& self = *static_cast<Collector*>(cookie);
+    const std::lock_guard lock(self.mutex_);
+    if (!self.collecting_) return write(self.fd_, data, size);
+    if (self.text_.size() + size <= kMaxCollected) self.text_.append(data, size);
+    return static_cast<ssize_t>(size);
+  }
+
+  FILE* stream_;
+  std::mutex mutex_;
+  std::string text_;
+  bool collecting_ = false;
+  int fd_ = STDERR_FILENO;
+};
+
+Collector& Log() {
+  static Collector& collector = *new Collector;
+  return collector;
+}
+Collector& Output() {
+  static Collector& collector = *new Collector;
+  return collector;
 }
 
 bool IsMeaningless(std::string_view line) {
@@ -51,7 +104,8 @@ std::string_view Bare(std::string_view line) {
 }
 
 template <typename F>
-void ForEachLine(std::string_view text, F f) {
+void ForEachLine(const std::string& whole, F f) {
+  std::string_view text = whole;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
     f(text.substr(0, end));
@@ -61,27 +115,37 @@ void ForEachLine(std::string_view text, F f) {
 
 }  // namespace
 
-ScopedEalLog::ScopedEalLog() {
-  stream_ = fopencookie(&text_, "w",
-                        {.read = nullptr, .write = Collect, .seek = nullptr, .close = nullptr});
-  if (stream_ != nullptr) {
-    setvbuf(stream_, nullptr, _IONBF, 0);
-    rte_openlog_stream(stream_);
+ScopedEalLog::ScopedEalLog() : stderr_(stderr), stdout_(stdout) {
+  Log().Begin();
+  Output().Begin();
+  if (Log().stream() != nullptr) {
+    rte_openlog_stream(Log().stream());
+    stderr = Log().stream();
   }
+  if (Output().stream() != nullptr) stdout = Output().stream();
 }
 
 ScopedEalLog::~ScopedEalLog() {
+  stderr = stderr_;
+  stdout = stdout_;
   rte_openlog_stream(nullptr);
-  if (stream_ != nullptr) fclose(stream_);
+  Log().End(STDERR_FILENO);
+  Output().End(STDOUT_FILENO);
   if (discarded_) return;
-  ForEachLine(text_, [](std::string_view line) {
+  const std::string output = Output().text();
+  fwrite(output.data(), 1, output.size(), stdout);
+  ForEachLine(Log().text(), [](std::string_view line) {
     if (!IsMeaningless(line)) fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
   });
 }
 
+bool ScopedEalLog::Contains(const char* what) const {
+  return Log().text().find(what) != std::string::npos;
+}
+
 std::string ScopedEalLog::LineWith(const char* what) const {
   std::string found;
-  ForEachLine(text_, [&](std::string_view line) {
+  ForEachLine(Log().text(), [&](std::string_view line) {
     if (found.empty() && line.find(what) != std::string_view::npos) found = Bare(line);
   });
   return found;
@@ -89,7 +153,7 @@ std::string ScopedEalLog::LineWith(const char* what) const {
 
 std::string ScopedEalLog::Summary() const {
   std::string summary;
-  ForEachLine(text_, [&](std::string_view line) {
+  ForEachLine(Log().text(), [&](std::string_view line) {
     if (IsMeaningless(line)) return;
     const std::string_view bare = Bare(line);
     // EAL says its fatal errors twice.

@@ -275,6 +275,11 @@ TEST(AfPacketTest, ConversesOverVeth) {
   Converse(wire, "198.18.9.2");
 }
 
+TEST(AfXdpTest, ConversesOverVeth) {
+  Wire wire("net_af_xdp0");
+  Converse(wire, "198.18.10.2");
+}
+
 TEST(TapNameTest, SecondUserOfAnInterfaceIsRefused) {
   Wire wire("net_tap6");
   const pid_t child = fork();
@@ -304,10 +309,16 @@ int Main() {
   // The peer's kernel must finish its checksums: AF_PACKET shows frames as they are.
   if (!Ip("link set lo up") || !Ip("link add usherveth0 type veth peer name usherveth1") ||
       !Ip("link set usherveth0 up") || !Ip("link set usherveth1 up") ||
-      !Ip("addr add 198.18.9.1/24 dev usherveth1"))
+      !Ip("addr add 198.18.9.1/24 dev usherveth1") ||
+      !Ip("link add usherveth2 type veth peer name usherveth3") || !Ip("link set usherveth2 up") ||
+      !Ip("link set usherveth3 up") || !Ip("addr add 198.18.10.1/24 dev usherveth3"))
     return 1;
-  std::vector<std::string> args = {"--no-huge", "--no-shconf", "-m", "128",
-                                   "--vdev=net_af_packet0,iface=usherveth0"};
+  std::vector<std::string> args = {"--no-huge",
+                                   "--no-shconf",
+                                   "-m",
+                                   "128",
+                                   "--vdev=net_af_packet0,iface=usherveth0",
+                                   "--vdev=net_af_xdp0,iface=usherveth2"};
   for (int i = 0; i < 7; ++i)
     args.push_back(absl::StrCat("--vdev=net_tap", i, ",iface=ushertest", i));
   const auto eal = Eal::Start(args);

@@ -1,12 +1,16 @@
 // The pool, the port and the device over DPDK's own software devices: no root, no hugepages.
 #include "stack/port/dpdk/dpdk_port.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -471,6 +475,39 @@ TEST(DpdkDeviceTest, PcapFileInAndOut) {
   EXPECT_EQ(std::memcmp(bytes.data() + 24 + 16 + 60 + 16, Frame(1514, 2).data(), 1514), 0);
 }
 
+// The other end is a second process, the vhost side (Echo, below), which sends everything back.
+TEST(DpdkDeviceTest, VirtioUserTalksToVhost) {
+  const auto device = OpenDevice("net_virtio_user0", Small());
+  DpdkPort& port = device->queue(0);
+  DpdkPool& pool = device->pool(0);
+  EXPECT_EQ(port.capabilities().tx_flags, 0);  // virtio: the stack sums, by policy
+  EXPECT_EQ(ToString(device->mac()), "02:00:00:00:00:09");
+  for (int i = 0; i < 1000 && !port.LinkUp(); ++i) usleep(10000);
+  ASSERT_TRUE(port.LinkUp());
+  constexpr uint32_t kFrames = 1000;  // several times round the rings
+  uint32_t sent = 0, received = 0;
+  for (int idle = 0; received < kFrames && idle < 20000;) {
+    if (sent < kFrames && sent - received < 16) {
+      const TxPacket p = Built(pool, Frame(64 + sent % 1400, static_cast<uint8_t>(sent)));
+      const uint32_t taken = port.TxBurst({&p, 1});
+      if (taken == 0) pool.Free(p.handle);
+      sent += taken;
+    }
+    std::array<Packet, kBurstSize> in;
+    const uint32_t n = port.RxBurst(in);
+    for (uint32_t i = 0; i < n; ++i, ++received) {
+      EXPECT_EQ(in[i].length, 64 + received % 1400);
+      EXPECT_EQ(in[i].data[0], static_cast<uint8_t>(received));
+      pool.Free(in[i].handle);
+    }
+    if (n == 0) {
+      ++idle;
+      usleep(100);
+    }
+  }
+  EXPECT_EQ(received, kFrames);
+}
+
 // Two frames as a classic pcap file.
 void WritePcap(const std::string& path) {
   std::ofstream file(path, std::ios::binary);
@@ -494,9 +531,58 @@ std::vector<std::string> EalArguments() {
       absl::StrCat(",socket-abstract=no,socket=", g_directory, "/memif.sock");
   args.push_back(absl::StrCat("--vdev=net_memif0,role=server", socket));
   args.push_back(absl::StrCat("--vdev=net_memif1,role=client", socket));
+  args.push_back(absl::StrCat("--vdev=net_virtio_user0,mac=02:00:00:00:00:09,path=", g_directory,
+                              "/vhost.sock"));
   args.push_back(absl::StrCat("--vdev=net_pcap0,rx_pcap=", g_directory,
                               "/in.pcap,tx_pcap=", g_directory, "/out.pcap"));
   return args;
+}
+
+// The second process: a vhost device that sends back what it gets, until its standard input ends.
+int Echo(const std::string& socket) {
+  const auto eal = Eal::Start(std::vector<std::string>{
+      "--no-huge", "--no-shconf", "-m", "64", absl::StrCat("--vdev=net_vhost0,iface=", socket)});
+  if (!eal.ok()) return 1;
+  DpdkDeviceConfig config = Small();
+  config.link_wait_ms = 0;
+  const auto device = DpdkDevice::Open(0, config);
+  if (!device.ok() || write(STDOUT_FILENO, "!", 1) != 1) return 1;
+  DpdkPort& port = (*device)->queue(0);
+  pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  while (poll(&input, 1, 0) == 0) {
+    std::array<Packet, kBurstSize> in;
+    const uint32_t n = port.RxBurst(in);
+    for (uint32_t i = 0; i < n; ++i) {
+      const TxPacket p{.data = in[i].data, .handle = in[i].handle, .length = in[i].length};
+      if (port.TxBurst({&p, 1}) == 0) port.pool().Free(p.handle);
+    }
+    if (n == 0) usleep(100);
+  }
+  return 0;
+}
+
+// Runs this program again as Echo; it ends when the returned descriptor is closed.
+struct EchoProcess {
+  pid_t pid;
+  int input;
+};
+EchoProcess StartEcho() {
+  int input[2], output[2];
+  if (pipe2(input, O_CLOEXEC) != 0 || pipe2(output, O_CLOEXEC) != 0) return {-1, -1};
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(input[0], STDIN_FILENO);
+    dup2(output[1], STDOUT_FILENO);
+    execl("/proc/self/exe", "test-port-dpdk", "--echo", (g_directory + "/vhost.sock").c_str(),
+          nullptr);
+    _exit(1);
+  }
+  close(input[0]);
+  close(output[1]);
+  char ready;
+  if (read(output[0], &ready, 1) != 1) fprintf(stderr, "the vhost process did not start\n");
+  close(output[0]);
+  return {pid, input[1]};
 }
 
 }  // namespace
@@ -506,6 +592,7 @@ int Main() {
   if (mkdtemp(directory) == nullptr) return 1;
   g_directory = directory;
   WritePcap(g_directory + "/in.pcap");
+  const EchoProcess echo = StartEcho();
   int result = 1;
   if (auto eal = Eal::Start(EalArguments()); eal.ok()) {
     g_eal = eal->get();
@@ -513,7 +600,9 @@ int Main() {
   } else {
     fprintf(stderr, "%s\n", std::string(eal.status().message()).c_str());
   }
-  for (const char* name : {"/in.pcap", "/out.pcap", "/memif.sock"})
+  close(echo.input);
+  waitpid(echo.pid, nullptr, 0);
+  for (const char* name : {"/in.pcap", "/out.pcap", "/memif.sock", "/vhost.sock"})
     unlink((g_directory + name).c_str());
   rmdir(directory);
   return result;
@@ -523,5 +612,6 @@ int Main() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  if (argc > 2 && std::string(argv[1]) == "--echo") return usher::Echo(argv[2]);
   return usher::Main();
 }

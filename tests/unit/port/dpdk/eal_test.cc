@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <rte_eal.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -107,6 +109,9 @@ TEST(EalTest, OnceInAProcess) {
 }
 
 TEST(EalTest, ErrorsAreOneLineAndSayWhat) {
+  EXPECT_THAT(InChild([] { return Start(NoHuge({"--no-such-option"})); }),
+              AllOf(StartsWith("INVALID_ARGUMENT: EAL arguments: "),
+                    HasSubstr("unrecognized option '--no-such-option'"), Not(HasSubstr("\n"))));
   EXPECT_THAT(InChild([] { return Start(NoHuge({"--vdev=net_nonsense0"})); }),
               AllOf(StartsWith("INVALID_ARGUMENT: no driver for a device"),
                     HasSubstr("net_nonsense0"), Not(HasSubstr("\n"))));
@@ -126,10 +131,12 @@ TEST(EalTest, SecondServerWithTheSamePrefix) {
   const pid_t first = fork();
   if (first == 0) {
     close(done[1]);
-    const auto eal = Eal::Start(args);
+    auto eal = Eal::Start(args);
     char byte = eal.ok() ? '1' : '0';
     if (write(started[1], &byte, 1) != 1) _exit(1);
     while (read(done[0], &byte, 1) > 0) continue;
+    eal = absl::CancelledError();
+    std::filesystem::remove_all(rte_eal_get_runtime_dir());
     _exit(0);
   }
   char byte = 0;
