@@ -104,6 +104,16 @@ class FlowTable {
   // The most buckets, its own included, that any entry was ever placed over.
   uint32_t longest_probe() const { return longest_probe_; }
 
+  // How many buckets a look-up of `hash` that finds nothing has to read.
+  uint32_t ProbeLength(uint64_t hash) const {
+    uint32_t length = 1;
+    while (length < probe_limit_ &&
+           (buckets_[(Home(hash) + length - 1) & bucket_mask_].tags[0] & kPassedBit) != 0) {
+      ++length;
+    }
+    return length;
+  }
+
   // What a table of that capacity takes.
   static constexpr size_t BytesFor(uint32_t capacity) {
     return size_t{BucketsFor(capacity)} * (sizeof(Bucket) + sizeof(uint16_t));

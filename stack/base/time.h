@@ -23,6 +23,7 @@ class Duration {
   constexpr int64_t ms() const { return ns_ / 1'000'000; }
   constexpr int64_t seconds() const { return ns_ / 1'000'000'000; }
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the 0 of <=> for a pointer
   friend constexpr auto operator<=>(Duration, Duration) = default;
   friend constexpr Duration operator+(Duration a, Duration b) { return Duration(a.ns_ + b.ns_); }
   friend constexpr Duration operator-(Duration a, Duration b) { return Duration(a.ns_ - b.ns_); }
@@ -46,6 +47,7 @@ class Instant {
   constexpr int64_t us() const { return ns_ / 1'000; }
   constexpr int64_t ms() const { return ns_ / 1'000'000; }
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the 0 of <=> for a pointer
   friend constexpr auto operator<=>(Instant, Instant) = default;
   friend constexpr Instant operator+(Instant t, Duration d) { return Instant(t.ns_ + d.ns()); }
   friend constexpr Instant operator-(Instant t, Duration d) { return Instant(t.ns_ - d.ns()); }

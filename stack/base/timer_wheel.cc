@@ -198,8 +198,9 @@ Instant TimerWheel::NextDeadline() const {
       first = {slot, level, number << kLevel[level].shift};
       first_number = number;
     }
-    // Nothing in a slot that time has not come to is due before the slot's time.
-    if (first.slot == kNone || first.start > scan.earliest) break;
+    // Nothing in a slot is due before the slot's time, but in the slot of the present what was set
+    // in the past.
+    if (first.slot == kNone || first.start > std::max(scan.earliest, present_)) break;
     if (!ScanSlot(slots_[first.slot], 0, &scan)) {
       // Only the slot of the present may hold what is overdue; wake_ knows how far that reaches.
       const uint64_t rest = first.start > present_ ? first.start : wake_;

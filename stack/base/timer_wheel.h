@@ -225,10 +225,12 @@ bool TimerWheel::Drain(uint64_t now, uint32_t budget, uint64_t* moves, uint32_t*
     __builtin_prefetch(&chunks_[chunk.next]);
     while (drain_place_ < chunk.count) {
       if (*fired == budget || *moves == 0) return false;
-      if (drain_place_ + kAhead < chunk.count) {
-        __builtin_prefetch(&deadlines_[chunk.ids[drain_place_ + kAhead]], 1);
-        __builtin_prefetch(&places_[chunk.ids[drain_place_ + kAhead]], 1);
-      }
+      // Without a next chunk this reads chunk 0, whose ids are all 0 and do no harm.
+      const uint32_t ahead = drain_place_ + kAhead;
+      const uint32_t ahead_id =
+          ahead < kChunkIds ? chunk.ids[ahead] : chunks_[chunk.next].ids[ahead - kChunkIds];
+      __builtin_prefetch(&deadlines_[ahead_id], 1);
+      __builtin_prefetch(&places_[ahead_id], 1);
       const uint32_t id = chunk.ids[drain_place_++];
       const uint64_t deadline = deadlines_[id];
       places_[id] = 0;

@@ -104,6 +104,20 @@ TEST(FlowTable, ErasesTheEntryOfThatHashEvenIfAnotherIsLikeIt) {
   EXPECT_EQ(FindValue(table, second, 77), 77u);
 }
 
+TEST(FlowTable, LookUpsGoOnOnlyWhileSomethingLiesBeyond) {
+  FlowTable table(10'000);
+  const uint64_t hash = uint64_t{0xabcdef00} << 32 | 5;
+  for (uint32_t i = 0; i < 20; ++i) {
+    ASSERT_TRUE(table.Insert(hash, i));
+    EXPECT_EQ(table.ProbeLength(hash), 1 + i / 8);
+  }
+  // The first go, and the last ones keep the way to them open.
+  for (uint32_t i = 0; i < 16; ++i) ASSERT_TRUE(table.Erase(hash, i));
+  EXPECT_EQ(table.ProbeLength(hash), 3u);
+  for (uint32_t i = 16; i < 20; ++i) ASSERT_TRUE(table.Erase(hash, i));
+  EXPECT_EQ(table.ProbeLength(hash), 1u);
+}
+
 TEST(FlowTable, ForEachVisitsAllAndLetsEntriesGo) {
   FlowTable table(1'000);
   SeededRandom random(3);
@@ -122,13 +136,14 @@ TEST(FlowTable, ForEachVisitsAllAndLetsEntriesGo) {
 
 // Draws hashes that collide in bucket, in tag, or in both, as an attacker with the key would.
 uint64_t CollidingHash(SeededRandom& random) {
+  const uint64_t bits = random.Next64();
   switch (random.Uniform(4)) {
     case 0:
-      return random.Next64();
+      return bits;
     case 1:
-      return random.Uniform(3) << 39 | random.Uniform(4);
+      return bits % 3 << 39 | (bits >> 32) % 4;
     case 2:
-      return (random.Next64() & ~uint64_t{0xffffffff}) | 0xfffffff0u | random.Uniform(16);
+      return bits | 0xfffffff0u;
     default:
       return 0x1234567800000000u;
   }
@@ -175,6 +190,7 @@ TEST(FlowTable, BehavesAsAnUnorderedMultimap) {
     for (const auto& [hash, value] : live) ASSERT_TRUE(table.Erase(hash, value));
     ASSERT_EQ(table.size(), 0u);
     table.ForEach([](uint32_t) { FAIL() << "an entry is left"; });
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(table.ProbeLength(CollidingHash(random)), 1u);
   }
 }
 

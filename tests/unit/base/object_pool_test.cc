@@ -27,7 +27,7 @@ TEST(ObjectPool, ConstructsWithArgumentsAndDestroys) {
   EXPECT_EQ(pool[a].value, 5);
   EXPECT_EQ(pool[b].value, 6);
   EXPECT_EQ(pool.size(), 2u);
-  EXPECT_EQ(pool.Allocate(&live), pool.kNone);
+  EXPECT_EQ(pool.Allocate(&live), ObjectPool<Tracked>::kNone);
   EXPECT_EQ(live, 2);
   pool.Free(a);
   EXPECT_EQ(live, 1);
@@ -55,7 +55,7 @@ TEST(ObjectPool, ReusesTheLastFreedFirstAndValueInitialises) {
   EXPECT_EQ(pool.Allocate(), 1u);
   EXPECT_EQ(pool[1], 0u);
   EXPECT_EQ(pool.Allocate(), 3u);
-  EXPECT_EQ(pool.Allocate(), pool.kNone);
+  EXPECT_EQ(pool.Allocate(), ObjectPool<uint64_t>::kNone);
 }
 
 TEST(ObjectPool, StaleHandlesAreFound) {
@@ -97,7 +97,7 @@ TEST(ObjectPool, KeepsTheAlignmentOfItsType) {
 
 TEST(ObjectPool, OfNothingIsAlwaysEmpty) {
   ObjectPool<int> pool(0);
-  EXPECT_EQ(pool.Allocate(), pool.kNone);
+  EXPECT_EQ(pool.Allocate(), ObjectPool<int>::kNone);
 }
 
 TEST(ObjectPool, BehavesAsAMapUnderRandomUse) {
@@ -112,8 +112,8 @@ TEST(ObjectPool, BehavesAsAMapUnderRandomUse) {
       if (random.Uniform(2) == 0) {
         const uint64_t value = random.Next64();
         const uint32_t index = pool.Allocate(value);
-        ASSERT_EQ(index == pool.kNone, model.size() == capacity);
-        if (index == pool.kNone) continue;
+        ASSERT_EQ(index == ObjectPool<uint64_t>::kNone, model.size() == capacity);
+        if (index == ObjectPool<uint64_t>::kNone) continue;
         ASSERT_TRUE(model.emplace(index, std::pair(value, pool.HandleOf(index))).second);
       } else if (!model.empty()) {
         const auto victim = std::next(model.begin(), random.Uniform(model.size()));

@@ -216,6 +216,49 @@ TEST(TimerWheel, CallersSleepingUntilNextDeadlineNeitherSpinNorOversleep) {
   }
 }
 
+TEST(TimerWheel, BeyondTheScanLimitNextDeadlineIsStillNoLaterThanTheEarliest) {
+  constexpr uint32_t kTimers = 2 * TimerWheel::kScanLimit;
+  TimerWheel wheel(kTimers);
+  const Instant now = AtMs(1) + Duration::Nanos(100);
+  EXPECT_THAT(Fired(wheel, now), IsEmpty());
+  for (uint32_t id = 0; id < kTimers; ++id) wheel.Set(id, now + Duration::Nanos(200));
+  // Past deadlines go to the slot of the present, behind all the others.
+  wheel.Set(0, now - Duration::Millis(1));
+  wheel.Set(kTimers - 1, now - Duration::Micros(5));
+  wheel.Cancel(0);
+  EXPECT_LE(wheel.NextDeadline(), now - Duration::Micros(5));
+  EXPECT_THAT(Fired(wheel, now), ElementsAre(kTimers - 1));
+  wheel.Set(1, now + Duration::Nanos(100));
+  wheel.Cancel(1);
+  EXPECT_GT(wheel.NextDeadline(), now);
+  EXPECT_LE(wheel.NextDeadline(), now + Duration::Nanos(200));
+}
+
+TEST(TimerWheel, FireMaySetEarlierWhatWaitsInTheSlotBeingEmptied) {
+  const Instant now = AtMs(1'000'000);
+  TimerWheel wheel(100, now);
+  for (uint32_t id = 0; id < 100; ++id) wheel.Set(id, now + Duration::Millis(10));
+  std::vector<uint32_t> ids;
+  wheel.Advance(now + Duration::Millis(10), kNoLimit, [&](uint32_t id) {
+    ids.push_back(id);
+    if (id != 0) return;
+    for (uint32_t other = 1; other < 100; ++other) wheel.Set(other, now + Duration::Millis(9));
+  });
+  ASSERT_EQ(ids.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+}
+
+TEST(TimerWheel, NextDeadlineKnowsWhatIsOverdueBesideWhatABudgetLeft) {
+  const Instant now = AtMs(1'000'000);
+  TimerWheel wheel(30, now);
+  for (uint32_t id = 0; id < 20; ++id) wheel.Set(id, now - Duration::Micros(2));
+  EXPECT_EQ(Fired(wheel, now, 1).size(), 1u);
+  wheel.Set(21, now - Duration::Micros(5));
+  wheel.Set(22, now - Duration::Micros(4));
+  wheel.Cancel(21);
+  EXPECT_EQ(wheel.NextDeadline(), now - Duration::Micros(4));
+}
+
 // The wheel beside a multimap from deadline to timer.
 class Model {
  public:
@@ -233,9 +276,12 @@ class Model {
       case 0:
         Cancel(id);
         break;
-      case 1:
-        Advance(now_ + Jump(), random_.Uniform(2) == 0 ? kNoLimit : 1 + random_.Uniform(5));
+      case 1: {
+        // One draw after the other: the order of arguments is each compiler's own.
+        const int64_t now = now_ + Jump();
+        Advance(now, random_.Uniform(2) == 0 ? kNoLimit : 1 + random_.Uniform(5));
         break;
+      }
       case 2:
         Advance(now_, kNoLimit);
         break;
@@ -243,7 +289,7 @@ class Model {
         CheckNextDeadline();
         break;
       default:
-        Set(id, now_ + Jump() - (random_.Uniform(10) == 0 ? 1'000'000 : 0));
+        Set(id, Deadline(now_ - (random_.Uniform(10) == 0 ? 1'000'000 : 0)));
     }
     ASSERT_EQ(wheel_.IsSet(id), deadline_[id] != kUnset);
     if (deadline_[id] != kUnset) {
@@ -265,6 +311,13 @@ class Model {
   // From nanoseconds to a day, every magnitude equally likely.
   int64_t Jump() {
     return static_cast<int64_t>(random_.Next64() >> (64 - 1 - random_.Uniform(47)));
+  }
+
+  // After `start`; half of the time on a coarse grid, so that many timers share a slot.
+  int64_t Deadline(int64_t start) {
+    const int64_t deadline = start + Jump();
+    if (random_.Uniform(2) == 0) return deadline;
+    return (deadline | ((int64_t{1} << grid_bits_) - 1)) - static_cast<int64_t>(random_.Uniform(3));
   }
 
   void Forget(uint32_t id) {
@@ -304,7 +357,7 @@ class Model {
       if (!finishing_ && chances > 0 && random_.Uniform(4) == 0) {
         --chances;
         const auto other = static_cast<uint32_t>(random_.Uniform(capacity_));
-        random_.Uniform(3) == 0 ? Cancel(other) : Set(other, now - 5'000 + Jump());
+        random_.Uniform(3) == 0 ? Cancel(other) : Set(other, Deadline(now - 5'000));
       }
     });
     ASSERT_LE(fired, budget);
@@ -331,6 +384,7 @@ class Model {
   SeededRandom random_;
   uint32_t capacity_;
   int64_t now_;
+  uint64_t grid_bits_ = random_.Uniform(47);
   bool order_known_ = true;
   bool finishing_ = false;
   int64_t passed_;
