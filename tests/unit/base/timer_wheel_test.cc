@@ -242,7 +242,7 @@ TEST(TimerWheel, FireMaySetEarlierWhatWaitsInTheSlotBeingEmptied) {
   wheel.Advance(now + Duration::Millis(10), kNoLimit, [&](uint32_t id) {
     ids.push_back(id);
     if (id != 0) return;
-    for (uint32_t other = 1; other < 100; ++other) wheel.Set(other, now + Duration::Millis(9));
+    for (uint32_t other = 99; other > 0; --other) wheel.Set(other, now + Duration::Millis(9));
   });
   ASSERT_EQ(ids.size(), 100u);
   EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
