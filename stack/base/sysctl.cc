@@ -24,6 +24,7 @@ struct Entry {
   Field field;
   int64_t min;
   int64_t max;
+  int32_t Sysctls::*at_most = nullptr;  // if given, the setting that is the upper end instead
 };
 
 constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
@@ -32,8 +33,9 @@ constexpr int64_t kMaxSeconds = kIntMax / 1000;  // Linux counts these in ticks,
 
 constexpr const char* kCongestionControls[] = {"bbr", "cubic", "reno"};
 
-// Sorted by name. DEVIATION(Linux): where Linux lets an int that counts or measures something
-// become negative, unchecked, 0 is the least here.
+// Sorted by name. Ranges are what Linux 6.18 was seen to accept. DEVIATION(Linux): where it lets an
+// int that counts or measures something become negative, unchecked, 0 is the least here; and more
+// numbers than a setting has are an error, not ignored.
 using S = Sysctls;
 constexpr Entry kEntries[] = {
     {"net.core.somaxconn", &S::somaxconn, 0, kIntMax},
@@ -43,7 +45,7 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.icmp_msgs_per_sec", &S::icmp_msgs_per_sec, 0, kIntMax},
     {"net.ipv4.icmp_ratelimit", &S::icmp_ratelimit, 0, kIntMax},
     {"net.ipv4.ip_default_ttl", &S::ip_default_ttl, 1, 255},
-    {"net.ipv4.ip_local_port_range", &S::ip_local_port_range, 1, 65'535},
+    {"net.ipv4.ip_local_port_range", &S::ip_local_port_range, 1024, 65'535},
     {"net.ipv4.ipfrag_time", &S::ipfrag_time, 0, kMaxSeconds},
     {"net.ipv4.tcp_abort_on_overflow", &S::tcp_abort_on_overflow, 0, kByteMax},
     {"net.ipv4.tcp_adv_win_scale", &S::tcp_adv_win_scale, -31, 31},
@@ -64,7 +66,7 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.tcp_keepalive_probes", &S::tcp_keepalive_probes, 0, kByteMax},
     {"net.ipv4.tcp_keepalive_time", &S::tcp_keepalive_time, 0, kMaxSeconds},
     {"net.ipv4.tcp_max_orphans", &S::tcp_max_orphans, 0, kIntMax},
-    {"net.ipv4.tcp_max_reordering", &S::tcp_max_reordering, 0, kIntMax},
+    {"net.ipv4.tcp_max_reordering", &S::tcp_max_reordering, 1, kIntMax},
     {"net.ipv4.tcp_max_syn_backlog", &S::tcp_max_syn_backlog, 0, kIntMax},
     {"net.ipv4.tcp_max_tw_buckets", &S::tcp_max_tw_buckets, 0, kIntMax},
     {"net.ipv4.tcp_mem", &S::tcp_mem, 0, std::numeric_limits<int64_t>::max()},
@@ -77,7 +79,7 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.tcp_pacing_ca_ratio", &S::tcp_pacing_ca_ratio, 0, 1000},
     {"net.ipv4.tcp_pacing_ss_ratio", &S::tcp_pacing_ss_ratio, 0, 1000},
     {"net.ipv4.tcp_recovery", &S::tcp_recovery, 0, kByteMax},
-    {"net.ipv4.tcp_reordering", &S::tcp_reordering, 0, kIntMax},
+    {"net.ipv4.tcp_reordering", &S::tcp_reordering, 1, kIntMax, &S::tcp_max_reordering},
     {"net.ipv4.tcp_retries1", &S::tcp_retries1, 0, kByteMax},
     {"net.ipv4.tcp_retries2", &S::tcp_retries2, 0, kByteMax},
     {"net.ipv4.tcp_rfc1337", &S::tcp_rfc1337, 0, kByteMax},
@@ -103,7 +105,7 @@ const Entry* Find(const std::string& name) {
   const auto it =
       std::lower_bound(std::begin(kEntries), std::end(kEntries), dotted,
                        [](const Entry& entry, const std::string& key) { return entry.name < key; });
-  return it != std::end(kEntries) && it->name == dotted ? it : nullptr;
+  return it != std::end(kEntries) && dotted == it->name ? it : nullptr;
 }
 
 absl::Status UnknownName(const std::string& name) {
@@ -205,9 +207,11 @@ std::string Get(const std::array<T, kCount>& values) {
 }  // namespace
 
 absl::Status SetSysctl(Sysctls& sysctls, const std::string& name, const std::string& value) {
-  const Entry* entry = Find(name);
-  if (entry == nullptr) return UnknownName(name);
-  return std::visit([&](auto field) { return Set(*entry, value, sysctls.*field); }, entry->field);
+  const Entry* found = Find(name);
+  if (found == nullptr) return UnknownName(name);
+  Entry entry = *found;
+  if (entry.at_most != nullptr) entry.max = sysctls.*entry.at_most;
+  return std::visit([&](auto field) { return Set(entry, value, sysctls.*field); }, entry.field);
 }
 
 absl::StatusOr<std::string> GetSysctl(const Sysctls& sysctls, const std::string& name) {

@@ -15,8 +15,8 @@ namespace usher {
 // One member per setting, read directly by the code that it steers. A member is called as the last
 // part of its name; where a setting lists several numbers, the index is given.
 //
-// Defaults are those of a new network namespace on Linux 6.18, except three that Linux computes
-// from the machine's memory: 0 here means that the server has not resolved them yet.
+// Defaults are those of a new network namespace on Linux 6.x, except where Linux computes them from
+// the machine's memory: 0 here means that the server has not resolved them yet.
 struct Sysctls {
   // net.core
   int32_t somaxconn = 4096;  // upper bound of every listener's backlog
@@ -71,7 +71,8 @@ struct Sysctls {
 
   // net.ipv4: buffers
   std::array<uint64_t, 3> tcp_mem = {0, 0, 0};  // pages of 4096; 0: resolved by the server
-  std::array<int32_t, 3> tcp_rmem = {4096, 131'072, 6'291'456};  // bytes: min, default, max
+  // Bytes: min, default, max. (Linux 6.18 raised the last of tcp_rmem to 32 MiB.)
+  std::array<int32_t, 3> tcp_rmem = {4096, 131'072, 6'291'456};
   std::array<int32_t, 3> tcp_wmem = {4096, 16'384, 4'194'304};
   uint32_t tcp_notsent_lowat = std::numeric_limits<uint32_t>::max();
   int32_t tcp_moderate_rcvbuf = 1;

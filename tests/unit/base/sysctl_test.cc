@@ -84,7 +84,8 @@ TEST(Sysctl, RangesHoldAtBothEnds) {
       {"net.ipv4.tcp_rto_max_ms", {"1000", "120000"}, {"999", "120001"}},
       {"net.ipv4.tcp_notsent_lowat", {"0", "4294967295"}, {"-1", "4294967296"}},
       {"net.ipv4.tcp_keepalive_time", {"0", "2147483"}, {"-1", "2147484"}},
-      {"net.ipv4.ip_local_port_range", {"1 1", "1 65535"}, {"0 1", "1 65536"}},
+      {"net.ipv4.ip_local_port_range", {"1024 1024", "1024 65535"}, {"1023 2000", "1024 65536"}},
+      {"net.ipv4.tcp_reordering", {"1", "300"}, {"0", "301"}},
       {"net.ipv4.tcp_wmem", {"1 1 1", "1 1 2147483647"}, {"0 1 1", "1 1 2147483648"}},
   };
   for (const Case& c : cases) {
@@ -100,16 +101,23 @@ TEST(Sysctl, RangesHoldAtBothEnds) {
   }
 }
 
+TEST(Sysctl, ReorderingIsBoundedByItsMaximum) {
+  Sysctls s;
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_max_reordering", "301").ok());
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_reordering", "301").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_reordering", "302").ok());
+}
+
 TEST(Sysctl, BadValuesSayWhatIsAllowed) {
   Sysctls s;
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_syn_retries", "0").message()),
             "net.ipv4.tcp_syn_retries: bad value '0', allowed: 1 to 127");
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_congestion_control", "vegas").message()),
             "net.ipv4.tcp_congestion_control: bad value 'vegas', allowed: bbr cubic reno");
-  EXPECT_EQ(
-      std::string(SetSysctl(s, "net.ipv4.ip_local_port_range", "9 8").message()),
-      "net.ipv4.ip_local_port_range: bad value '9 8', allowed: 2 numbers from 1 to 65535, the "
-      "second not below the first");
+  EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.ip_local_port_range", "9000 8000").message()),
+            "net.ipv4.ip_local_port_range: bad value '9000 8000', allowed: 2 numbers from 1024 to "
+            "65535, the "
+            "second not below the first");
 }
 
 TEST(Sysctl, TextThatIsNoNumberIsRefused) {
@@ -130,7 +138,7 @@ TEST(Sysctl, NumbersAreReadAsLinuxReadsThem) {
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
   EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 2 3 4").ok());
   EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 x").ok());
-  EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "1").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "2000").ok());
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
 }
 

@@ -296,10 +296,12 @@ class ReassemblyModel {
     } else {
       InsertSegment();
     }
-    Compare();
+    ASSERT_EQ(queue_.buffers(), pool_.capacity() - pool_.available());
+    if (++steps_ % 8 == 0) Compare();
   }
 
   void Finish() {
+    Compare();
     queue_.Clear();
     EXPECT_EQ(queue_.buffers(), 0u);
     EXPECT_EQ(queue_.bytes(), 0u);
@@ -307,7 +309,7 @@ class ReassemblyModel {
   }
 
  private:
-  static constexpr uint32_t kWindow = 20'000;
+  static constexpr uint32_t kWindow = 5'000;
 
   uint32_t RunEnd(uint32_t from) const {
     while (held_[from]) ++from;
@@ -414,7 +416,6 @@ class ReassemblyModel {
   void Compare() {
     ASSERT_EQ(queue_.bytes(), Count());
     ASSERT_EQ(queue_.empty(), Count() == 0);
-    ASSERT_EQ(queue_.buffers(), pool_.capacity() - pool_.available());
     ASSERT_EQ(Sacks(queue_), sacks_);
     if (!queue_.empty()) {
       ASSERT_EQ(queue_.end(), base_ + FarEnd());
@@ -422,6 +423,7 @@ class ReassemblyModel {
   }
 
   SeededRandom random_;
+  uint32_t steps_ = 0;
   Seq base_;                // RCV.NXT
   std::vector<bool> held_;  // held_[i] is about base_ + i; the last is never set
   std::vector<SackBlock> sacks_;
@@ -430,7 +432,7 @@ class ReassemblyModel {
 };
 
 TEST(Reassembly, BehavesLikeAWindowOfBytes) {
-  for (uint64_t seed = 1; seed <= 30; ++seed) {
+  for (uint64_t seed = 1; seed <= 16; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     // Half of them cross the end of the sequence space.
     ReassemblyModel model(seed, Seq(seed % 2 == 0 ? 1u : 0u - 30'000u));

@@ -274,7 +274,7 @@ class SendBufferModel {
 };
 
 TEST(SendBuffer, BehavesLikeAnArrayOfBytes) {
-  for (uint64_t seed = 1; seed <= 30; ++seed) {
+  for (uint64_t seed = 1; seed <= 16; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     SendBufferModel model(seed);
     for (int step = 0; step < 2'000 && !testing::Test::HasFatalFailure(); ++step) model.Step();
