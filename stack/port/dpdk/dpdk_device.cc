@@ -175,6 +175,10 @@ absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abili
   for (uint16_t q = 0; q < pairs; ++q) {
     auto pool =
         DpdkPool::Create(absl::StrCat("usher-p", port_, "q", q), BuffersPerQueue(config), socket);
+    if (absl::IsResourceExhausted(pool.status()))
+      return absl::ResourceExhaustedError(
+          absl::StrCat("port ", port_, " needs ", (MemoryNeeded(config) >> 20) + 1,
+                       " MiB of DPDK memory for packets; ", std::string(pool.status().message())));
     if (!pool.ok()) return pool.status();
     rte_eth_rxconf rx = a.info.default_rxconf;
     rte_eth_txconf tx = a.info.default_txconf;

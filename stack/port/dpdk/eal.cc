@@ -192,6 +192,4 @@ absl::StatusOr<PortId> Eal::Find(const std::string& number_or_name) const {
       absl::StrCat("no port ", number_or_name, "; there is ", known.empty() ? "none" : known));
 }
 
-bool Eal::has_hugepages() const { return rte_eal_has_hugepages() != 0; }
-
 }  // namespace usher

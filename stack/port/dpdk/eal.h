@@ -38,8 +38,6 @@ class Eal {
   // The port of a number ("0") or of a device's name; NotFound names what there is.
   absl::StatusOr<PortId> Find(const std::string& number_or_name) const;
 
-  bool has_hugepages() const;
-
  private:
   explicit Eal(std::vector<std::string> args) : args_(std::move(args)) {}
 

@@ -400,9 +400,13 @@ TEST(DpdkDeviceTest, RefusesMoreBuffersThanFit) {
   ASSERT_TRUE(port.ok());
   DpdkDeviceConfig config = Small();
   config.held_buffers = 1000000;
+  config.queue_pairs = 2;
   const auto device = DpdkDevice::Open(*port, config);
   EXPECT_EQ(device.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(device.status().message()), HasSubstr("MiB"));
+  const uint64_t mebibytes =
+      2ull * DpdkDevice::BuffersPerQueue(config) * DpdkPool::BytesPerBuffer() / (1 << 20) + 1;
+  EXPECT_THAT(std::string(device.status().message()),
+              HasSubstr(absl::StrCat("port ", *port, " needs ", mebibytes, " MiB")));
 }
 
 TEST(DpdkDeviceTest, QueuePairsHaveTheirOwnPools) {
