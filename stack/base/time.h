@@ -60,4 +60,22 @@ class Instant {
   int64_t ns_ = 0;
 };
 
+// An instant to the millisecond in 32 bits, for what there is one of per connection. Two of them
+// may be compared while they are less than 24 days apart.
+class MilliStamp {
+ public:
+  constexpr MilliStamp() = default;
+  static constexpr MilliStamp Of(Instant t) { return MilliStamp(static_cast<uint32_t>(t.ms())); }
+
+  friend constexpr bool operator==(MilliStamp, MilliStamp) = default;
+  // How long before `now` it was (negative: after).
+  constexpr Duration Before(Instant now) const {
+    return Duration::Millis(static_cast<int32_t>(static_cast<uint32_t>(now.ms()) - ms_));
+  }
+
+ private:
+  constexpr explicit MilliStamp(uint32_t ms) : ms_(ms) {}
+  uint32_t ms_ = 0;
+};
+
 }  // namespace usher

@@ -79,7 +79,7 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   if (s.ack > snd_una_) AdvanceSndUna(ctx, s.ack);
   retransmit_due_ = out.retransmit;
   send_new_first_ = out.send_new_first;
-  last_ack_received_ = ctx.now;
+  last_ack_received_ = MilliStamp::Of(ctx.now);
   if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);
   if (out.retransmit || HasUnsent()) WantOutput(ctx);
 }
@@ -88,7 +88,7 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
 void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
   uint32_t acked = static_cast<uint32_t>(ack - snd_una_);
   snd_una_ = ack;
-  last_progress_ = ctx.now;
+  last_progress_ = MilliStamp::Of(ctx.now);
   if (syn_unacked_) {
     syn_unacked_ = false;
     --acked;

@@ -60,9 +60,9 @@ struct TcpOptionsSet {
   bool window_locked = false;  // SO_RCVBUF was set: no auto-tuning
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
-  uint32_t keepalive_time_s = 0;  // 0: the sysctl's
-  uint32_t keepalive_intvl_s = 0;
-  uint16_t keepalive_probes = 0;
+  uint16_t keepalive_time_s = 0;  // 0: the sysctl's
+  uint16_t keepalive_intvl_s = 0;
+  uint8_t keepalive_probes = 0;
   int16_t linger2_s = 0;              // TCP_LINGER2; 0: tcp_fin_timeout, negative: none
   uint32_t user_timeout_ms = 0;       // TCP_USER_TIMEOUT; 0: by tcp_retries2
   uint32_t receive_buffer_bytes = 0;  // 0: tcp_rmem's default
@@ -322,7 +322,7 @@ class TcpConnection {
   uint32_t ts_recent_ = 0;
   uint32_t ts_offset_ = 0;
   uint32_t first_syn_tsval_ = 0;
-  Instant ts_recent_at_;
+  uint32_t ts_recent_s_ = 0;  // when ts_recent_ came, in seconds of the shard's clock
 
   // -- Acknowledging --
   SackBlock dsack_;
@@ -354,17 +354,17 @@ class TcpConnection {
   bool one_segment_window_ : 1 = false;
 
   // -- Times --
-  Instant last_progress_;  // snd_una_ moved, or sending began
-  Instant last_data_received_;
-  Instant last_data_sent_;
-  Instant last_ack_received_;
-  Instant last_out_of_window_ack_;
-  Instant orphaned_at_;
+  MilliStamp last_progress_;  // snd_una_ moved, or sending began
+  MilliStamp last_data_received_;
+  MilliStamp last_data_sent_;
+  MilliStamp last_ack_received_;
+  MilliStamp last_out_of_window_ack_;
+  MilliStamp orphaned_at_;
   Instant delayed_ack_deadline_ = Instant::Never();
   Instant persist_deadline_ = Instant::Never();
   Instant life_deadline_ = Instant::Never();
   Duration time_wait_length_;
-  Instant tune_started_;
+  MilliStamp tune_started_;
   Seq tune_seq_;
   uint32_t tune_space_ = 0;
 

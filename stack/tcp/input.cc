@@ -9,7 +9,7 @@ namespace usher {
 namespace {
 
 // RFC 7323 section 5.5: a timestamp older than this says nothing any more.
-constexpr Duration kPawsHorizon = Duration::Seconds(24 * 24 * 3600);
+constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
 constexpr uint32_t kMaxQuickAcks = 16;
 constexpr uint32_t kMinAckTimeoutMs = 40;
 
@@ -86,7 +86,7 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
   options_in_use_.wscale &= o.window_scale.has_value();
   if (options_in_use_.timestamps) {
     ts_recent_ = o.timestamps->value;
-    ts_recent_at_ = ctx.now;
+    ts_recent_s_ = SecondsOf(ctx.now);
   }
   if (options_in_use_.wscale) {
     snd_wscale_ = *o.window_scale;
@@ -131,7 +131,7 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
 // boxes strip it, and dropping would hang the connection.
 bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
   const auto behind = static_cast<int32_t>(ts_recent_ - s.options.timestamps->value);
-  if (behind <= 0 || ctx.now - ts_recent_at_ > kPawsHorizon) return false;
+  if (behind <= 0 || SecondsOf(ctx.now) - ts_recent_s_ > kPawsHorizonS) return false;
   // Pure acknowledgments overtake each other in the network; one that says nothing new passes if it
   // is not older than a retransmission timeout.
   const bool pure_ack = s.Length() == 0 && s.seq == rcv_nxt_ && s.ack == snd_una_ &&
@@ -227,9 +227,9 @@ void TcpConnection::AdvanceStateOnAck(TcpContext& ctx) {
 void TcpConnection::UpdateTsRecent(TcpContext& ctx, const Segment& s) {
   if (!options_in_use_.timestamps || !s.options.timestamps || s.seq > rcv_wup_) return;
   const auto ahead = static_cast<int32_t>(s.options.timestamps->value - ts_recent_);
-  if (ahead < 0 && ctx.now - ts_recent_at_ <= kPawsHorizon) return;
+  if (ahead < 0 && SecondsOf(ctx.now) - ts_recent_s_ <= kPawsHorizonS) return;
   ts_recent_ = s.options.timestamps->value;
-  ts_recent_at_ = ctx.now;
+  ts_recent_s_ = SecondsOf(ctx.now);
 }
 
 // Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot shrink the window.
@@ -422,8 +422,8 @@ void TcpConnection::MeasureReceive(TcpContext& ctx, uint32_t length) {
     EnterQuickAck(kMaxQuickAcks);
     ack_timeout_ms_ = kMinAckTimeoutMs;
   } else {
-    const auto gap =
-        static_cast<uint32_t>(std::min<int64_t>((ctx.now - last_data_received_).ms(), rto_ms + 1));
+    const auto gap = static_cast<uint32_t>(
+        std::min<int64_t>((last_data_received_.Before(ctx.now)).ms(), rto_ms + 1));
     if (gap <= kMinAckTimeoutMs / 2) {
       ack_timeout_ms_ = static_cast<uint16_t>(ack_timeout_ms_ / 2 + kMinAckTimeoutMs / 2);
     } else if (gap < ack_timeout_ms_) {
@@ -432,7 +432,7 @@ void TcpConnection::MeasureReceive(TcpContext& ctx, uint32_t length) {
       EnterQuickAck(kMaxQuickAcks);  // the sender restarted after idling
     }
   }
-  last_data_received_ = ctx.now;
+  last_data_received_ = MilliStamp::Of(ctx.now);
 }
 
 void TcpConnection::EnterQuickAck(uint32_t most) {

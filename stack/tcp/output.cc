@@ -148,7 +148,7 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
     fin_sent_ = true;
   }
   const Seq seq = snd_nxt_;
-  if (snd_una_ == snd_nxt_) last_progress_ = ctx.now;
+  if (snd_una_ == snd_nxt_) last_progress_ = MilliStamp::Of(ctx.now);
   snd_nxt_ += space;
   if (next.length != 0 && next.length < mss_) snd_sml_ = snd_nxt_;
   persist_deadline_ = Instant::Never();
@@ -160,9 +160,10 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
 
 // Data went out soon after data came in: a dialogue, in which answers carry the acknowledgments.
 void TcpConnection::NoteDataSent(TcpContext& ctx) {
-  if (ack_timeout_ms_ != 0 && ctx.now - last_data_received_ < Duration::Millis(ack_timeout_ms_))
+  if (ack_timeout_ms_ != 0 &&
+      last_data_received_.Before(ctx.now) < Duration::Millis(ack_timeout_ms_))
     interactive_ = true;
-  last_data_sent_ = ctx.now;
+  last_data_sent_ = MilliStamp::Of(ctx.now);
 }
 
 // Writes header, options and `length` payload bytes from `seq` on, and hands the packet on.
@@ -245,12 +246,12 @@ void TcpConnection::SendAck(TcpContext& ctx) { SendBare(ctx, snd_nxt_, TcpFlags:
 // section 7; per connection, because a global limit is a side channel: CVE-2016-5696).
 bool TcpConnection::OutOfWindowLimited(TcpContext& ctx, Counter skipped) {
   const Duration limit = Duration::Millis(ctx.sysctls.tcp_invalid_ratelimit);
-  if (out_of_window_acked_ && ctx.now - last_out_of_window_ack_ < limit) {
+  if (out_of_window_acked_ && last_out_of_window_ack_.Before(ctx.now) < limit) {
     ctx.counters.Add(skipped);
     return true;
   }
   out_of_window_acked_ = true;
-  last_out_of_window_ack_ = ctx.now;
+  last_out_of_window_ack_ = MilliStamp::Of(ctx.now);
   return false;
 }
 

@@ -9,8 +9,6 @@ namespace {
 constexpr Duration kTimeWaitLength = Duration::Seconds(60);
 constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
 
-uint32_t SecondsOf(Instant t) { return static_cast<uint32_t>(t.ms() / 1000); }
-
 // RFC 7323 section 5.2.
 bool PawsReject(const TimeWaitCore& r, const Segment& s, Instant now) {
   if (!r.timestamps || !s.options.timestamps) return false;
@@ -39,7 +37,7 @@ TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
   f.core.rcv_nxt = c.rcv_nxt_;
   f.core.rcv_wnd = c.rcv_wnd_;
   f.core.ts_recent = c.ts_recent_;
-  f.core.ts_recent_s = SecondsOf(c.ts_recent_at_);
+  f.core.ts_recent_s = c.ts_recent_s_;
   f.core.ts_offset = c.ts_offset_;
   f.core.path = c.path_;
   f.core.rcv_wscale = c.rcv_wscale_;

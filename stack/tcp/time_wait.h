@@ -47,6 +47,7 @@ struct TimeWaitFacts {
 class TimeWaitTable {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kTimerBudget = 256;  // records that expire in one pass at most
 
   // Room for `capacity` records of either family; memory is touched only when used.
   explicit TimeWaitTable(uint32_t capacity);
@@ -74,7 +75,7 @@ class TimeWaitTable {
   // Calls expire(index) for each record whose time is over; expire removes it.
   template <class Expire>
   void Advance(Instant now, Expire&& expire) {
-    timers_.Advance(now, UINT32_MAX, expire);
+    timers_.Advance(now, kTimerBudget, expire);
   }
   Instant NextDeadline() const { return timers_.NextDeadline(); }
 

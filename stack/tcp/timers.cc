@@ -99,7 +99,7 @@ bool TcpConnection::RetriedTooLong(const TcpContext& ctx) const {
     if (!has_owner_) retries = OrphanRetries(ctx);
     limit = BackoffTime(ctx, retries);
   }
-  return ctx.now - last_progress_ >= limit;
+  return last_progress_.Before(ctx.now) >= limit;
 }
 
 // The sum of the first `retries` + 1 timeouts when each is twice the one before.
@@ -158,8 +158,9 @@ void TcpConnection::OnPersistTimer(TcpContext& ctx) {
   if (!HasUnsent() || snd_nxt_ != snd_una_) return;
   auto most = static_cast<uint32_t>(ctx.sysctls.tcp_retries2);
   if (!has_owner_) most = OrphanRetries(ctx);
-  const bool too_long = options_.user_timeout_ms != 0 && probes_out_ != 0 &&
-                        ctx.now - last_ack_received_ >= Duration::Millis(options_.user_timeout_ms);
+  const bool too_long =
+      options_.user_timeout_ms != 0 && probes_out_ != 0 &&
+      last_ack_received_.Before(ctx.now) >= Duration::Millis(options_.user_timeout_ms);
   if (probes_out_ >= most || too_long || OrphanStuck(ctx)) {
     GiveUp(ctx);
     return;
@@ -172,7 +173,7 @@ void TcpConnection::OnPersistTimer(TcpContext& ctx) {
 
 // An orphan whose peer keeps its window shut, alive or not: bounded, because nobody waits for it.
 bool TcpConnection::OrphanStuck(const TcpContext& ctx) const {
-  return !has_owner_ && ctx.now - orphaned_at_ > BackoffTime(ctx, OrphanRetries(ctx));
+  return !has_owner_ && orphaned_at_.Before(ctx.now) > BackoffTime(ctx, OrphanRetries(ctx));
 }
 
 // Keepalive while there is an owner, the end of FIN-WAIT-2 when there is none.
@@ -184,7 +185,8 @@ void TcpConnection::OnLifeTimer(TcpContext& ctx) {
     return;
   }
   if (!options_.keepalive || state_ == TcpState::kSynSent) return;
-  const Duration idle = ctx.now - std::max(last_data_received_, last_ack_received_);
+  const Duration idle =
+      std::min(last_data_received_.Before(ctx.now), last_ack_received_.Before(ctx.now));
   if (snd_nxt_ != snd_una_ || HasUnsent() || idle < KeepaliveTime(ctx)) {
     ArmKeepalive(ctx);
     return;
@@ -220,8 +222,9 @@ Duration TcpConnection::KeepaliveTime(const TcpContext& ctx) const {
 void TcpConnection::ArmKeepalive(const TcpContext& ctx) {
   life_deadline_ = Instant::Never();
   if (!options_.keepalive || !has_owner_) return;
-  const Instant last = std::max(last_data_received_, last_ack_received_);
-  life_deadline_ = std::max(last + KeepaliveTime(ctx), ctx.now + Duration::Millis(1));
+  const Duration idle =
+      std::min(last_data_received_.Before(ctx.now), last_ack_received_.Before(ctx.now));
+  life_deadline_ = ctx.now + std::max(KeepaliveTime(ctx) - idle, Duration::Millis(1));
 }
 
 }  // namespace usher

@@ -16,7 +16,8 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   has_owner_ = true;
   advertised_mss_ = static_cast<uint16_t>(path.mtu - (tuple.remote.is_v4() ? 40 : 60));
   if (options.user_mss != 0) advertised_mss_ = std::min(advertised_mss_, options.user_mss);
-  last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ = ctx.now;
+  last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =
+      MilliStamp::Of(ctx.now);
   ts_offset_ = ctx.isn.TimestampOffset(tuple);
 }
 
@@ -74,7 +75,7 @@ void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeR
   rcv_ssthresh_ = h.rcv_wnd;
   window_clamp_ = h.window_clamp;
   ts_recent_ = h.ts_recent;
-  ts_recent_at_ = ctx.now;
+  ts_recent_s_ = SecondsOf(ctx.now);
   ts_offset_ = h.ts_offset;
   control_.Configure(ctx.recovery_settings, options.congestion, 536, 536, h.sack_ok);
   UpdateMss(ctx);
@@ -93,7 +94,7 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
   rcv_mss_ = static_cast<uint16_t>(
       std::clamp<uint32_t>(std::min<uint32_t>({advertised_mss_, mss_, rcv_wnd_ / 2}), 88, 536));
   snd_sml_ = snd_una_;
-  last_progress_ = last_ack_received_ = ctx.now;
+  last_progress_ = last_ack_received_ = MilliStamp::Of(ctx.now);
   ArmKeepalive(ctx);
 }
 
@@ -157,7 +158,7 @@ void TcpConnection::TuneReceiveBuffer(TcpContext& ctx) {
   if (ctx.sysctls.tcp_moderate_rcvbuf == 0 || options_.receive_buffer_bytes != 0) return;
   const Duration rtt = control_.recovery().rtt().srtt();
   const Duration round = std::max(rtt, Duration::Millis(1));
-  if (ctx.now - tune_started_ < round) return;
+  if (tune_started_.Before(ctx.now) < round) return;
   const uint32_t copied = static_cast<uint32_t>(copied_seq_ - tune_seq_);
   if (copied > tune_space_ && !ctx.memory.under_pressure()) {
     const uint64_t window = 2 * static_cast<uint64_t>(copied) + 16 * advertised_mss_;
@@ -169,7 +170,7 @@ void TcpConnection::TuneReceiveBuffer(TcpContext& ctx) {
     }
     tune_space_ = copied;
   }
-  tune_started_ = ctx.now;
+  tune_started_ = MilliStamp::Of(ctx.now);
   tune_seq_ = copied_seq_;
 }
 
@@ -266,7 +267,7 @@ void TcpConnection::Close(TcpContext& ctx) {
 // From here on nobody waits for the connection, so how many there are, and for how long, is
 // bounded.
 void TcpConnection::Orphan(TcpContext& ctx) {
-  orphaned_at_ = ctx.now;
+  orphaned_at_ = MilliStamp::Of(ctx.now);
   life_deadline_ = Instant::Never();
   ++ctx.orphans;
   counted_orphan_ = true;
