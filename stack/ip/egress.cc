@@ -30,29 +30,41 @@ void WriteTcpChecksum(uint8_t* tcp, const TcpSend& send, bool by_port) {
 
 void Egress::AddInterface(Interface* interface) { interfaces_.push_back(interface); }
 
-bool Egress::FindPath(const IpAddress& local, const IpAddress& remote, Path* path) {
-  path->valid = false;
-  if (IsLocal(remote)) return false;
+int Egress::FindHop(const IpAddress& local, const IpAddress& remote, IpAddress* next_hop) const {
+  if (IsLocal(remote)) return -1;
   // Strong host model (RFC 1122 section 3.3.4.2): packets leave by the interface that has their
   // source address, if that one has a route at all; then by the longest prefix.
   int best = -1;
-  IpAddress next_hop;
+  int chosen = -1;
   for (size_t i = 0; i < interfaces_.size(); ++i) {
-    Interface& interface = *interfaces_[i];
+    const Interface& interface = *interfaces_[i];
     const auto hop = interface.routes().Find(interface.now(), remote);
     if (!hop) continue;
     const int merit = hop->prefix_length + (interface.addresses().Has(local) ? 1000 : 0);
     if (merit <= best) continue;
     best = merit;
-    next_hop = hop->address;
-    path->interface = static_cast<uint8_t>(i);
-    path->mtu = interface.mtu(remote.family());
-    path->valid = true;
+    *next_hop = hop->address;
+    chosen = static_cast<int>(i);
   }
+  return chosen;
+}
+
+bool Egress::FindPath(const IpAddress& local, const IpAddress& remote, Path* path) {
+  IpAddress next_hop;
+  const int chosen = FindHop(local, remote, &next_hop);
+  path->valid = chosen >= 0;
   if (!path->valid) return false;
-  Interface& interface = *interfaces_[path->interface];
+  Interface& interface = *interfaces_[static_cast<size_t>(chosen)];
+  path->interface = static_cast<uint8_t>(chosen);
+  path->mtu = interface.mtu(remote.family());
   path->neighbour = interface.neighbours().FindOrCreate(interface.now(), next_hop);
   return true;
+}
+
+uint16_t Egress::RouteMtu(const IpAddress& local, const IpAddress& remote) const {
+  IpAddress next_hop;
+  const int chosen = FindHop(local, remote, &next_hop);
+  return chosen < 0 ? 0 : interfaces_[static_cast<size_t>(chosen)]->mtu(remote.family());
 }
 
 bool Egress::FindSource(const IpAddress& remote, IpAddress* local) {

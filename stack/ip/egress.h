@@ -68,6 +68,10 @@ class Egress {
   // (IpOutNoRoutes counted by the caller's family).
   bool FindPath(const IpAddress& local, const IpAddress& remote, Path* path);
 
+  // As FindPath, but only looks: the largest IP packet on the way, 0 if there is no route. What a
+  // stranger's SYN may ask for: it makes no neighbour entry.
+  uint16_t RouteMtu(const IpAddress& local, const IpAddress& remote) const;
+
   // The source address for an active open to `remote` (RFC 6724 in short: same family, on-link
   // first, link-local only for link-local). False: no route.
   bool FindSource(const IpAddress& remote, IpAddress* local);
@@ -105,6 +109,8 @@ class Egress {
   void ConfirmReachable(const Path& path);
 
  private:
+  // Interface and next hop; -1: none.
+  int FindHop(const IpAddress& local, const IpAddress& remote, IpAddress* next_hop) const;
   void SendToNeighbour(const Path& path, const TxPacket& packet, const TcpSend& send);
 
   Counters& counters_;

@@ -21,44 +21,45 @@ namespace usher {
 enum class DropReason : uint8_t {
   // -- SYNs refused --
   kSynNoListener,       // nobody listens there: RST
-  kSynBadFlags,         // SYN with FIN: dropped
+  kSynBadFlags,         // SYN with FIN
   kSynNotUnicast,       // sent to a broadcast or multicast address
   kSynHalfOpenFull,     // half-open full, tcp_syncookies = 0 (TCPReqQFullDrop)
   kSynAcceptQueueFull,  // accept queue full (ListenOverflows)
-  kSynQueueFull,        // bsd: half-open and completed together
+  kSynQueueFull,        // bsd: half-open and completed together (ListenOverflows)
   kSynLastQuarter,      // tcp_syncookies = 0: the last quarter is for proven peers
   kSynNoRecord,         // the shard's pool of request records is empty
   kSynNoRoute,          // no way back to the sender
-  kSynNoConnection,     // Fast Open: no connection slot free
-  kSynRateLimited,      // duplicate within tcp_invalid_ratelimit of the last answer
-  // -- SYNs whose request ended --
-  kSynTimedOut,         // never acknowledged
-  kSynPruned,           // gone early, because old requests clogged the table
-  kSynReset,            // exact RST
-  kSynInWindow,         // a second, different SYN: RST
-  kSynListenerClosed,   // its listener was closed
-  kSynOverflowAborted,  // tcp_abort_on_overflow
-  kSynReplaced,         // a valid ACK made a connection of the same name by another way
+  kSynNoTimestamp,      // strict cookies need a timestamp to hold on to
+  kSynRateLimited,      // a duplicate, within tcp_invalid_ratelimit of the last answer
+  kSynOutOfWindow,      // for a request, but a different SYN or too old: acknowledged
+  kSynInWindow,         // a second, different SYN for a request: RST, and the request ends
+  // -- SYNs whose request ended without a connection --
+  kSynEndedByTimeout,   // never acknowledged
+  kSynEndedByPruning,   // given up early, because old requests clogged the table
+  kSynEndedByReset,     // RST at RCV.NXT
+  kSynEndedBySyn,       // by kSynInWindow
+  kSynEndedByClose,     // its listener was closed
+  kSynEndedByOverflow,  // accept queue full and tcp_abort_on_overflow
   // -- ACKs --
-  kAckNoListener,        // RST
-  kAckNotUnicast,        // no answer to those
-  kAckUnexpected,        // at LISTEN, and no cookie was sent lately: RST
-  kAckWithSyn,           // SYN and ACK at LISTEN: RST
-  kAckCookieFailed,      // not one of our cookies: RST (SyncookiesFailed)
-  kAckCookieOptions,     // a cookie, but its timestamp claims options that are off: RST
-  kAckCookieQueueFull,   // a cookie, but the accept queue is full (ListenOverflows)
-  kAckAcceptQueueFull,   // of a request; request kept or (tcp_abort_on_overflow) reset
-  kAckOutOfWindow,       // of a request: acknowledged, rate limited
-  kAckPaws,              // timestamp too old
-  kAckTimestampEcho,     // echoes a timestamp we did not send
-  kAckDeferred,          // TCP_DEFER_ACCEPT: no data yet
-  kAckNoConnection,      // no connection slot free
-  kAckNoRoute,           // a cookie, but no way back
-  kAckParkedExpired,     // parked, and no place came free in time (or RST, or listener closed)
-  kAckSynInWindow,       // ACK with a SYN in the window: RST
+  kAckNoListener,       // RST
+  kAckUnexpected,       // no request, and no cookie was sent lately: RST
+  kAckWithSyn,          // SYN and ACK at LISTEN, or with a second SYN in a request's window: RST
+  kAckCookieFailed,     // not one of our cookies: RST (SyncookiesFailed)
+  kAckCookieOptions,    // a cookie, but its timestamp claims options that are off: RST
+  kAckCookieQueueFull,  // a cookie, but the accept queue is full (ListenOverflows)
+  kAckAcceptQueueFull,  // a request's, but the accept queue is full (ListenOverflows)
+  kAckOutOfWindow,      // a request's, but outside the window: acknowledged, rate limited
+  kAckPaws,             // the same, with a timestamp too old
+  kAckTimestampEcho,    // the same, with an echo of a timestamp not sent (TSEcrRejected)
+  kAckDeferred,         // TCP_DEFER_ACCEPT: no data yet (TCPDeferAcceptDrop)
+  kAckNoConnection,     // no connection slot free
+  kAckNoRoute,          // no way back to the sender
+  kAckParkedAgain,      // of a connection whose first ACK is parked
+  kAckParkedGone,       // parked in vain: time ran out, RST, or listener closed
   kCount,
 };
 inline constexpr size_t kDropReasons = static_cast<size_t>(DropReason::kCount);
+inline constexpr size_t kFirstAckReason = static_cast<size_t>(DropReason::kAckNoListener);
 const char* ToString(DropReason reason);  // "syn-half-open-full"
 
 // One row per reason. One writer.

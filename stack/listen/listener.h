@@ -34,15 +34,15 @@ struct ListenSpec {
 
 // How often what happened; names as in counter_list.h.
 struct ListenerCounters {
-  uint64_t syns = 0;               // SYNs that came for this listener
-  uint64_t acks = 0;               // ACKs that came for it or for one of its requests
-  uint64_t requests = 0;           // SYNs that entered the SYN table
+  uint64_t syns = 0;                // SYNs that came for this listener
+  uint64_t acks = 0;                // ACKs that came for it or for one of its requests
+  uint64_t requests = 0;            // SYNs that entered the SYN table
   uint64_t syn_answered_again = 0;  // duplicate SYNs answered
-  uint64_t completed = 0;          // children made from requests
+  uint64_t completed = 0;           // children made from requests
   uint64_t completed_by_cookie = 0;
   uint64_t completed_fast_open = 0;
-  uint64_t accepted = 0;  // taken by accept()
-  uint64_t migrated_in = 0;   // requests that came from a closed listener of the group
+  uint64_t accepted = 0;     // taken by accept()
+  uint64_t migrated_in = 0;  // requests that came from a closed listener of the group
   uint64_t migrated_out = 0;
   uint64_t listen_overflows = 0;
   uint64_t listen_drops = 0;
@@ -64,13 +64,13 @@ struct Listener {
   uint8_t defer_accept_retries = 0;
 
   AcceptQueue accept_queue;
-  uint32_t half_open = 0;       // requests in the SYN table ("qlen")
-  uint32_t young = 0;           // of these, without a SYN-ACK timeout yet
-  uint32_t parked = 0;          // in the parking table
+  uint32_t half_open = 0;          // requests in the SYN table ("qlen")
+  uint32_t young = 0;              // of these, without a SYN-ACK timeout yet
+  uint32_t parked = 0;             // in the parking table
   uint32_t fast_open_pending = 0;  // Fast Open children whose SYN-ACK is not yet acknowledged
 
-  uint32_t id = 0;        // as in requests and children; see PassiveOpen
-  uint32_t next = 0;      // in the port's list
+  uint32_t id = 0;    // as in requests and children; see PassiveOpen
+  uint32_t next = 0;  // in the port's list
   uint32_t next_ready = 0;
   bool ready_queued = false;
   Instant last_cookie;  // when a cookie was last sent; valid if cookies_sent_before
@@ -84,7 +84,7 @@ struct Listener {
                                         : half_open >= limits.half_open_capacity;
   }
   bool LogicalQueueFull() const {  // bsd
-    return half_open + accept_queue.length() > 3 * limits.accept_limit / 2;
+    return uint64_t{half_open} + accept_queue.length() > 3 * uint64_t{limits.accept_limit} / 2;
   }
 };
 

@@ -30,6 +30,7 @@
 #include "stack/tcp/connection.h"
 #include "stack/tcp/context.h"
 #include "stack/tcp/segment.h"
+#include "stack/tcp/window.h"
 
 namespace usher {
 
@@ -37,7 +38,6 @@ struct PassiveOpenConfig {
   uint32_t max_listeners = 1024;  // at most 4095
   uint32_t max_requests = 65536;  // half-open requests of each family, all listeners together
   uint32_t max_parked_acks = 64;  // see ListenSpec::cookie_ack_parking
-  uint32_t max_saved_syns = 1024;  // see ListenSpec::save_syn
   ListenModel default_model = ListenModel::kLinuxClassic;
   // This shard's place among those that share each listener's backlog.
   uint32_t shard_index = 0;
@@ -82,18 +82,30 @@ class PassiveOpen {
   // tcp_migrate_req), and on_child(TcpConnection&) is called for each one reset, for the shard to
   // look at its fate. Requests go at their next timer or segment.
   template <class OnChild>
-  Error Close(Handle listener, OnChild&& on_child);
+  Error Close(Handle listener, OnChild&& on_child) {
+    Listener* l = listeners_.Get(listener);
+    if (l == nullptr) return Error::kBadHandle;
+    Unlist(*l);
+    DropParkedOf(*l);
+    while (TcpConnection* child = l->accept_queue.Pop(connections_)) {
+      if (Listener* heir = Heir(*l, child->tuple())) {
+        Enqueue(*heir, *child);
+        context_.counters.Add(Counter::TcpExtTCPMigrateReqSuccess);
+        continue;
+      }
+      child->Abort(context_);
+      child->Close(context_);
+      on_child(*child);
+    }
+    listeners_.Free(listener.index);
+    return Error::kNone;
+  }
 
   // Socket options of a listener at run time: the next SYN sees them. kBadHandle; kInvalid as
   // Linux.
   Error SetDeferAccept(Handle listener, uint32_t seconds);
   Error SetSynCount(Handle listener, int count);
-  Error SetFastOpen(Handle listener, int queue_length);
-  Error SetSaveSyn(Handle listener, bool on);
   Error SetChildOptions(Handle listener, const TcpOptionsSet& options);
-  // TCP_SAVED_SYN of a child, network header first, kept until read or forgotten. Empty: none.
-  std::span<const uint8_t> SavedSyn(const TcpConnection& child) const;
-  void ForgetSavedSyn(const TcpConnection& child);  // call it when the connection's slot is freed
 
   // ---- Segments ----
   // Whether a SYN to `local`:`port` would find a listener.
@@ -156,6 +168,94 @@ class PassiveOpen {
   const ListenerCounters& without_listener() const { return nobody_; }
   // New secret for cookies; those of the old one stay good for their time.
   void RotateCookieKey(RandomSource& random) { cookies_.Rotate(random, context_.now); }
+
+ private:
+  // What the peer offered that both sides will use.
+  struct Offer {
+    uint16_t mss = 0;
+    bool timestamps = false;
+    uint32_t tsval = 0;
+    bool sack = false;
+    std::optional<uint8_t> window_scale;
+  };
+
+  // -- passive_open.cc: listeners, queues, children --
+  Listener* Find(const FourTuple& tuple);
+  int Rank(const Listener& l, const IpAddress& local, uint16_t port) const;
+  bool Conflicts(const ListenSpec& spec, uint16_t port) const;
+  uint16_t EphemeralPort(const ListenSpec& spec);
+  void Unlist(Listener& l);
+  Listener* FromId(uint32_t id);
+  // The listener of the group that takes over from `closed` by tcp_migrate_req; null: none.
+  Listener* Heir(const Listener& closed, const FourTuple& tuple);
+  uint32_t& PortHead(uint16_t port) { return port_heads_[port & (port_heads_.size() - 1)]; }
+  uint32_t PortHead(uint16_t port) const { return port_heads_[port & (port_heads_.size() - 1)]; }
+  void Limit(Listener& l, int backlog);
+  TcpConnection* MakeChild(Listener& l, const HandshakeResult& handshake);
+  void Enqueue(Listener& l, TcpConnection& child);
+  bool Park(Listener& l, const HandshakeResult& handshake);
+  void DropParkedOf(Listener& l);
+  void ExpireParked();
+
+  // -- listen_input.cc: a segment at LISTEN --
+  static void CountSegment(ListenerCounters& counters, const Segment& s);
+  Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
+  Outcome OnSyn(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
+  Offer ReadOffer(const Listener& l, const Segment& s) const;
+  bool InLastQuarter(const Listener& l) const;
+  void AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu);
+  Outcome AddRequest(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
+                     std::optional<Seq> time_wait_iss);
+  bool CookiesExpected(const Listener& l) const;
+  Outcome OnCookieAck(Listener& l, Segment& s);
+  bool TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
+                         HandshakeResult* h) const;
+  Outcome CompleteCookie(Listener& l, const HandshakeResult& h);
+  void Unpark(Listener& l, const Segment& s);
+  Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
+  Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue
+  Outcome Reset(Listener& l, DropReason reason, Segment& s);
+
+  // -- request_input.cc: a segment or a timer of a request --
+  Listener* OwnerOf(uint32_t request, const FourTuple& tuple, bool* migrated);
+  Outcome OnDuplicateSyn(Listener& l, uint32_t request, Segment& s);
+  Outcome OnUnacceptable(Listener& l, uint32_t request, Segment& s, DropReason ack_reason);
+  Outcome Complete(Listener& l, uint32_t request, Segment& s);
+  HandshakeResult ResultOf(const Listener& l, uint32_t request, const Segment& s);
+  Outcome End(Listener& l, uint32_t request, DropReason reason);
+  void Leave(Listener& l, uint32_t request);
+  bool AnswerLimited(Request& r);
+  bool OnTimer(uint32_t request);  // false: the request is at its end
+  uint32_t RetriesOf(const Listener& l) const;
+  uint32_t RetriesNow(const Listener& l) const;
+  Duration TimeoutOf(const Request& r) const;
+
+  // -- syn_ack.cc: what is sent --
+  uint32_t ReceiveBufferOf(const Listener& l) const;
+  uint16_t AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const;
+  InitialWindow WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const;
+  uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
+  uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
+  void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
+                    const TcpOptions& options);
+  void SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss);
+  bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);
+  void SendRequestAck(uint32_t request, Segment& s);
+
+  TcpContext& context_;
+  ObjectPool<TcpConnection>& connections_;
+  const PassiveOpenConfig config_;
+  SipKey group_key_;     // chooses among the listeners of a group
+  SeededRandom random_;  // ephemeral ports
+  SynCookies cookies_;
+  SynTable table_;
+  AckParking parking_;
+  ObjectPool<Listener> listeners_;
+  std::vector<uint32_t> port_heads_;  // lists of listeners by port
+  uint32_t ready_head_ = kNone;
+  uint32_t ready_tail_ = kNone;
+  bool places_freed_ = false;  // since CompleteParked last found nothing to do
+  ListenerCounters nobody_;
 };
 
 }  // namespace usher

@@ -1,0 +1,122 @@
+#include "stack/listen/backlog.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace usher {
+namespace {
+
+// The table's size under linux-classic (reqsk_queue_alloc): a power of two above the smallest of
+// the three, not less than 16.
+uint32_t ClassicTableSize(uint32_t accept_limit, uint32_t max_syn_backlog) {
+  const uint32_t entries = std::max(8u, std::min(accept_limit, max_syn_backlog));
+  return std::max(16u, std::bit_ceil(entries + 1));
+}
+
+// sonewconn refuses when more than one and a half times the limit are there.
+uint32_t BsdPlaces(uint32_t limit) {
+  return static_cast<uint32_t>(std::min<uint64_t>(3 * uint64_t{limit} / 2 + 1, UINT32_MAX));
+}
+
+HeldBackBy SmallestOf(uint32_t backlog, uint32_t somaxconn, uint32_t max_syn_backlog) {
+  if (max_syn_backlog < std::min(backlog, somaxconn)) return HeldBackBy::kMaxSynBacklog;
+  return somaxconn < backlog ? HeldBackBy::kSomaxconn : HeldBackBy::kBacklog;
+}
+
+}  // namespace
+
+const char* ToString(ListenModel model) {
+  switch (model) {
+    case ListenModel::kLinuxClassic:
+      return "linux-classic";
+    case ListenModel::kLinux:
+      return "linux";
+    case ListenModel::kBsd:
+      return "bsd";
+  }
+  return "?";
+}
+
+const char* ToString(HeldBackBy limit) {
+  switch (limit) {
+    case HeldBackBy::kBacklog:
+      return "backlog";
+    case HeldBackBy::kSomaxconn:
+      return "somaxconn";
+    case HeldBackBy::kMaxSynBacklog:
+      return "tcp_max_syn_backlog";
+  }
+  return "?";
+}
+
+BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog) {
+  const auto wanted = static_cast<uint32_t>(
+      model == ListenModel::kBsd ? std::max(backlog, 0) : backlog);  // negative: a huge number
+  const auto most = static_cast<uint32_t>(somaxconn);
+  const auto syn_most = static_cast<uint32_t>(max_syn_backlog);
+  BacklogLimits limits;
+  limits.accept_limit = std::min(wanted, most);
+  switch (model) {
+    case ListenModel::kLinuxClassic:
+      limits.half_open_capacity = ClassicTableSize(limits.accept_limit, syn_most);
+      limits.held_back_by = SmallestOf(wanted, most, syn_most);
+      break;
+    case ListenModel::kLinux:
+      limits.half_open_capacity = limits.accept_limit + 1;
+      limits.held_back_by = SmallestOf(wanted, most, UINT32_MAX);
+      break;
+    case ListenModel::kBsd:
+      limits.half_open_capacity = BsdPlaces(limits.accept_limit);
+      limits.held_back_by = SmallestOf(wanted, most, UINT32_MAX);
+      break;
+  }
+  return limits;
+}
+
+BacklogLimits ShareOf(ListenModel model, const BacklogLimits& whole, uint32_t index,
+                      uint32_t count) {
+  if (count <= 1) return whole;
+  const auto deal = [&](uint32_t places) {
+    return std::max(1u, places / count + (index < places % count ? 1 : 0));
+  };
+  BacklogLimits share = whole;
+  share.accept_limit = deal(whole.accept_limit + 1) - 1;
+  switch (model) {
+    case ListenModel::kLinuxClassic:
+      share.half_open_capacity = deal(whole.half_open_capacity);
+      break;
+    case ListenModel::kLinux:
+      share.half_open_capacity = share.accept_limit + 1;
+      break;
+    case ListenModel::kBsd:
+      share.half_open_capacity = BsdPlaces(share.accept_limit);
+      break;
+  }
+  return share;
+}
+
+uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s) {
+  if (seconds == 0) return 0;
+  uint32_t retries = 1;
+  uint32_t timeout_s = 1;
+  uint64_t period_s = timeout_s;
+  while (seconds > period_s && retries < 255) {
+    ++retries;
+    timeout_s = std::min(timeout_s * 2, rto_max_s);
+    period_s += timeout_s;
+  }
+  return static_cast<uint8_t>(retries);
+}
+
+uint32_t DeferAcceptSeconds(uint8_t retries, uint32_t rto_max_s) {
+  if (retries == 0) return 0;
+  uint32_t timeout_s = 1;
+  uint32_t period_s = timeout_s;
+  for (uint32_t i = 1; i < retries; ++i) {
+    timeout_s = std::min(timeout_s * 2, rto_max_s);
+    period_s += timeout_s;
+  }
+  return period_s;
+}
+
+}  // namespace usher

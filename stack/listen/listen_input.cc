@@ -1,0 +1,305 @@
+// A segment at LISTEN (RFC 9293 section 3.10.7.2), and where nobody listens (3.10.7.1).
+#include <algorithm>
+
+#include "stack/listen/passive_open.h"
+#include "stack/tcp/reset.h"
+#include "stack/tcp/window.h"
+
+namespace usher {
+namespace {
+
+// What a peer that says nothing is taken to accept: RFC 9293 section 3.7.1.
+constexpr uint16_t kDefaultMssV4 = 536;
+constexpr uint16_t kDefaultMssV6 = 1220;
+
+bool IsSyn(const Segment& s) {
+  return (s.flags & (TcpFlags::kSyn | TcpFlags::kAck | TcpFlags::kRst)) == TcpFlags::kSyn;
+}
+bool IsAck(const Segment& s) { return s.Has(TcpFlags::kAck) && !s.Has(TcpFlags::kRst); }
+
+}  // namespace
+
+// ---- Ends ----
+
+// As Linux's tcp_listendrop.
+PassiveOpen::Outcome PassiveOpen::Refuse(Listener& l, DropReason reason) {
+  l.counters.drops.Add(reason);
+  ++l.counters.listen_drops;
+  context_.counters.Add(Counter::TcpExtListenDrops);
+  return {};
+}
+
+PassiveOpen::Outcome PassiveOpen::Overflow(Listener& l, DropReason reason) {
+  ++l.counters.listen_overflows;
+  context_.counters.Add(Counter::TcpExtListenOverflows);
+  return Refuse(l, reason);
+}
+
+PassiveOpen::Outcome PassiveOpen::Reset(Listener& l, DropReason reason, Segment& s) {
+  l.counters.drops.Add(reason);
+  SendReset(context_.egress, context_.counters, s);
+  return {};
+}
+
+void PassiveOpen::CountSegment(ListenerCounters& counters, const Segment& s) {
+  if (IsSyn(s)) ++counters.syns;
+  if (IsAck(s)) ++counters.acks;
+}
+
+PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_wait_iss) {
+  Listener* l = Find(s.tuple);
+  if (l != nullptr) {
+    CountSegment(l->counters, s);
+    return AtListener(*l, s, time_wait_iss);
+  }
+  CountSegment(nobody_, s);
+  if (IsSyn(s)) nobody_.drops.Add(DropReason::kSynNoListener);
+  if (IsAck(s)) nobody_.drops.Add(DropReason::kAckNoListener);
+  SendReset(context_.egress, context_.counters, s);
+  return {};
+}
+
+// Cookies are looked for first: an ACK that completes a handshake nobody remembers comes here too.
+PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
+                                             std::optional<Seq> time_wait_iss) {
+  if (s.Has(TcpFlags::kRst)) {
+    if (l.parked > 0) Unpark(l, s);
+    return {};
+  }
+  if (s.Has(TcpFlags::kAck)) {
+    if (s.Has(TcpFlags::kSyn)) return Reset(l, DropReason::kAckWithSyn, s);
+    return OnCookieAck(l, s);
+  }
+  if (!s.Has(TcpFlags::kSyn)) return {};
+  if (s.Has(TcpFlags::kFin)) {
+    l.counters.drops.Add(DropReason::kSynBadFlags);
+    return {};
+  }
+  return OnSyn(l, s, time_wait_iss);
+}
+
+// ---- SYN ----
+
+PassiveOpen::Offer PassiveOpen::ReadOffer(const Listener& l, const Segment& s) const {
+  const Sysctls& sysctls = context_.sysctls;
+  Offer offer;
+  offer.mss = s.tuple.remote.is_v4() ? kDefaultMssV4 : kDefaultMssV6;
+  if (s.options.mss) {
+    offer.mss = *s.options.mss;
+    if (l.spec.options.user_mss != 0) offer.mss = std::min(offer.mss, l.spec.options.user_mss);
+  }
+  if (sysctls.tcp_timestamps != 0 && s.options.timestamps) {
+    offer.timestamps = true;
+    offer.tsval = s.options.timestamps->value;
+  }
+  offer.sack = sysctls.tcp_sack != 0 && s.options.sack_permitted;
+  if (sysctls.tcp_window_scaling != 0) offer.window_scale = s.options.window_scale;
+  return offer;
+}
+
+// The order of these questions is what a client of an overloaded Linux server sees; see README.md.
+PassiveOpen::Outcome PassiveOpen::OnSyn(Listener& l, Segment& s, std::optional<Seq> time_wait_iss) {
+  const Sysctls& sysctls = context_.sysctls;
+  if (s.packet->to_multicast) return Refuse(l, DropReason::kSynNotUnicast);
+  const bool bsd = l.model == ListenModel::kBsd;
+  bool by_cookie = false;
+  if (bsd) {
+    if (l.LogicalQueueFull()) return Overflow(l, DropReason::kSynQueueFull);
+  } else {
+    if (!time_wait_iss && (sysctls.tcp_syncookies == 2 || l.HalfOpenFull())) {
+      if (sysctls.tcp_syncookies == 0) {
+        ++l.counters.req_q_full_drop;
+        context_.counters.Add(Counter::TcpExtTCPReqQFullDrop);
+        return Refuse(l, DropReason::kSynHalfOpenFull);
+      }
+      by_cookie = true;
+      ++l.counters.req_q_full_do_cookies;
+      context_.counters.Add(Counter::TcpExtTCPReqQFullDoCookies);
+    }
+    // Classic: as long as the table holds old requests only, one more may try its luck.
+    if (l.AcceptQueueFull() && (l.model == ListenModel::kLinux || l.young > 1))
+      return Overflow(l, DropReason::kSynAcceptQueueFull);
+  }
+  const uint16_t mtu = context_.egress.RouteMtu(s.tuple.local, s.tuple.remote);
+  if (mtu == 0) return Refuse(l, DropReason::kSynNoRoute);
+  if (!bsd && !time_wait_iss && sysctls.tcp_syncookies == 0 && InLastQuarter(l))
+    return Refuse(l, DropReason::kSynLastQuarter);
+
+  const Offer offer = ReadOffer(l, s);
+  if (!by_cookie) return AddRequest(l, s, offer, mtu, time_wait_iss);
+  if (l.spec.strict_cookies && !offer.timestamps) return Refuse(l, DropReason::kSynNoTimestamp);
+  AnswerByCookie(l, s, offer, mtu);
+  return {};
+}
+
+// Without cookies the last quarter of tcp_max_syn_backlog is kept for peers that have proved to be
+// alive. This stack remembers no peers, so all are strangers.
+bool PassiveOpen::InLastQuarter(const Listener& l) const {
+  const int64_t most = context_.sysctls.tcp_max_syn_backlog;
+  const int64_t used = static_cast<int64_t>(l.half_open) * config_.shard_count;
+  return most - used < most >> 2;
+}
+
+// A SYN-ACK that holds all we would have to remember. The packet that brought the SYN takes it
+// back; no memory is taken and no table written.
+void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu) {
+  const SynCookies::Cookie cookie = cookies_.Make(s.tuple, s.seq, offer.mss, context_.now);
+  l.last_cookie = context_.now;
+  l.cookies_sent_before = true;
+  ++l.counters.syncookies_sent;
+  context_.counters.Add(Counter::TcpExtSyncookiesSent);
+
+  TcpOptions options;
+  options.mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
+  bool wscale_ok = false;
+  if (offer.timestamps) {
+    wscale_ok = offer.window_scale.has_value();
+    options.sack_permitted = offer.sack;
+    const CookieOptions carried{.window_scale = offer.window_scale, .sack = offer.sack};
+    options.timestamps =
+        TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) +
+                          TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1),
+                      offer.tsval};
+  }
+  const InitialWindow window = WindowFor(
+      l, *options.mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), wscale_ok);
+  if (wscale_ok) options.window_scale = window.wscale;
+  TxFrame frame;
+  if (!context_.egress.BeginReply(*s.packet, &frame)) return;
+  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, static_cast<uint16_t>(window.rcv_wnd), options);
+}
+
+PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offer& offer,
+                                             uint16_t mtu, std::optional<Seq> time_wait_iss) {
+  const uint32_t index = table_.Allocate(s.tuple);
+  if (index == kNone) return Refuse(l, DropReason::kSynNoRecord);
+  Request& r = table_[index];
+  r.listener = l.id;
+  r.reuseport = l.spec.reuseport;
+  r.irs = s.seq;
+  r.iss = time_wait_iss ? *time_wait_iss : context_.isn.Next(s.tuple, context_.now);
+  r.peer_mss = offer.mss;
+  r.timestamps_ok = offer.timestamps;
+  r.timestamps_shifted = context_.sysctls.tcp_timestamps == 1;
+  r.ts_recent = offer.tsval;
+  r.sack_ok = offer.sack;
+  r.wscale_ok = offer.window_scale.has_value();
+  r.snd_wscale = offer.window_scale.value_or(0);
+  const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
+  const InitialWindow window =
+      WindowFor(l, mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), r.wscale_ok);
+  r.rcv_wnd = static_cast<uint16_t>(window.rcv_wnd);
+  r.rcv_wscale = window.wscale;
+  r.syn_ack_sent_us = static_cast<uint32_t>(context_.now.us());
+  ++l.half_open;
+  ++l.young;
+  ++l.counters.requests;
+  table_.SetTimer(index, context_.now + TimeoutOf(r));
+  TxFrame frame;  // without a buffer the timer sends it
+  if (context_.egress.BeginReply(*s.packet, &frame)) SendSynAck(frame, index, s.tuple, mss);
+  return {.new_request = index};
+}
+
+// ---- ACK of a cookie ----
+
+// Whether a cookie may be on its way back: only then an ACK is worth a hash. The members of a group
+// answer for each other, since one may have been added or closed meanwhile.
+bool PassiveOpen::CookiesExpected(const Listener& l) const {
+  const auto sent_lately = [this](const Listener& x) {
+    return x.cookies_sent_before && context_.now - x.last_cookie <= SynCookies::kLife;
+  };
+  if (context_.sysctls.tcp_syncookies == 0) return false;
+  if (sent_lately(l)) return true;
+  if (!l.spec.reuseport) return false;
+  for (uint32_t i = PortHead(l.spec.port); i != kNone; i = listeners_[i].next) {
+    const Listener& other = listeners_[i];
+    if (other.spec.port == l.spec.port && other.spec.address == l.spec.address &&
+        other.spec.reuseport && sent_lately(other))
+      return true;
+  }
+  return false;
+}
+
+PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
+  if (!CookiesExpected(l)) return Reset(l, DropReason::kAckUnexpected, s);
+  const Sysctls& sysctls = context_.sysctls;
+  const uint32_t offset = TimestampOffset(s.tuple, sysctls.tcp_timestamps == 1);
+  const auto& timestamps = s.options.timestamps;
+  const SynCookies::Verdict verdict = cookies_.Check(s.tuple, s.seq, s.ack, context_.now);
+  if (verdict.mss == 0 || (l.spec.strict_cookies &&
+                           !(timestamps && SynCookies::EchoFits(timestamps->echo - offset,
+                                                                verdict.count, context_.now)))) {
+    ++l.counters.syncookies_failed;
+    context_.counters.Add(Counter::TcpExtSyncookiesFailed);
+    return Reset(l, DropReason::kAckCookieFailed, s);
+  }
+  ++l.counters.syncookies_recv;
+  context_.counters.Add(Counter::TcpExtSyncookiesRecv);
+
+  HandshakeResult h;
+  if (timestamps && !TakeCookieOptions(*timestamps, offset, &h))
+    return Reset(l, DropReason::kAckCookieOptions, s);
+  h.tuple = s.tuple;
+  if (!context_.egress.FindPath(s.tuple.local, s.tuple.remote, &h.path))
+    return Refuse(l, DropReason::kAckNoRoute);
+  h.iss = s.ack - 1;
+  h.irs = s.seq - 1;
+  h.peer_mss = verdict.mss;
+  h.window = s.window;
+  const InitialWindow window = WindowFor(l, verdict.mss, h.wscale_ok);
+  h.rcv_wnd = window.rcv_wnd;
+  h.window_clamp = window.window_clamp;
+  h.rcv_wscale = window.wscale;
+  h.syn_ack_sent = context_.now;
+  return CompleteCookie(l, h);
+}
+
+// What TSval carried of the SYN's options. False: it claims what this side would not have granted.
+bool PassiveOpen::TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
+                                    HandshakeResult* h) const {
+  const Sysctls& sysctls = context_.sysctls;
+  if (sysctls.tcp_timestamps == 0) return true;  // then they were not offered: ignored
+  // An echo of 0 comes from a peer that has nothing to echo, and carries no options.
+  const uint32_t clock = timestamps.echo != 0 ? timestamps.echo - offset : 0;
+  const CookieOptions options = CookieOptions::TakeFrom(clock);
+  h->timestamps_ok = true;
+  h->ts_recent = timestamps.value;
+  h->ts_offset = offset;
+  h->sack_ok = options.sack;
+  h->wscale_ok = options.window_scale.has_value();
+  h->snd_wscale = std::min<uint8_t>(options.window_scale.value_or(0), TcpOptions::kMaxWindowScale);
+  return (!h->sack_ok || sysctls.tcp_sack != 0) &&
+         (!h->wscale_ok || sysctls.tcp_window_scaling != 0);
+}
+
+PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeResult& h) {
+  const uint32_t parked = l.parked > 0 ? parking_.Find(h.tuple) : kNone;
+  if (l.AcceptQueueFull()) {
+    if (parked != kNone) {
+      l.counters.drops.Add(DropReason::kAckParkedAgain);
+      return {};
+    }
+    return Park(l, h) ? Outcome{} : Overflow(l, DropReason::kAckCookieQueueFull);
+  }
+  TcpConnection* child = MakeChild(l, h);
+  if (child == nullptr) return Refuse(l, DropReason::kAckNoConnection);
+  if (parked != kNone) {
+    parking_.Remove(parked);
+    --l.parked;
+    l.counters.drops.Add(DropReason::kAckParkedAgain);  // the ACK that was parked is not needed
+  }
+  ++l.counters.completed_by_cookie;
+  return {.child = child, .feed_child = true};
+}
+
+// A client that gave up waiting for what is parked.
+void PassiveOpen::Unpark(Listener& l, const Segment& s) {
+  const uint32_t parked = parking_.Find(s.tuple);
+  if (parked == kNone || parking_[parked].listener != l.id) return;
+  if (s.seq != parking_[parked].handshake.irs + 1) return;
+  parking_.Remove(parked);
+  --l.parked;
+  l.counters.drops.Add(DropReason::kAckParkedGone);
+}
+
+}  // namespace usher

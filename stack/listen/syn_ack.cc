@@ -1,0 +1,113 @@
+// What the passive open sends: SYN-ACKs, first, again and as cookies.
+#include <algorithm>
+
+#include "stack/listen/passive_open.h"
+#include "stack/tcp/window.h"
+
+namespace usher {
+
+uint32_t PassiveOpen::ReceiveBufferOf(const Listener& l) const {
+  return l.spec.options.receive_buffer_bytes != 0
+             ? l.spec.options.receive_buffer_bytes
+             : static_cast<uint32_t>(context_.sysctls.tcp_rmem[1]);
+}
+
+uint16_t PassiveOpen::AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const {
+  const auto mss = static_cast<uint16_t>(mtu - (family == Family::kIpv4 ? 40 : 60));
+  return l.spec.options.user_mss != 0 ? std::min(mss, l.spec.options.user_mss) : mss;
+}
+
+uint32_t PassiveOpen::TimestampOffset(const FourTuple& tuple, bool shifted) const {
+  return shifted ? context_.isn.TimestampOffset(tuple) : 0;
+}
+
+uint32_t PassiveOpen::Tsval(const Request& r, const FourTuple& tuple) const {
+  return TimestampClock(context_.now) + TimestampOffset(tuple, r.timestamps_shifted);
+}
+
+InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const {
+  InitialWindow w = SelectInitialWindow(context_.sysctls, ReceiveBufferOf(l), mss, wscale_ok,
+                                        l.spec.options.receive_buffer_bytes != 0);
+  w.rcv_wnd = std::min(w.rcv_wnd, 65535u);  // a SYN-ACK's window is not scaled
+  return w;
+}
+
+void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
+                               uint16_t window, const TcpOptions& options) {
+  TcpHeader h;
+  h.src_port = tuple.local_port;
+  h.dst_port = tuple.remote_port;
+  h.seq = iss;
+  h.ack = irs + 1;
+  h.flags = TcpFlags::kSyn | TcpFlags::kAck;
+  h.window = window;
+  const size_t size = h.Emit(frame.l4, options);
+  context_.egress.CommitTcp(frame, {.local = tuple.local,
+                                    .remote = tuple.remote,
+                                    .header_length = static_cast<uint16_t>(size),
+                                    .payload_length = 0,
+                                    .payload_sum = 0});
+  context_.counters.Add(Counter::TcpOutSegs);
+}
+
+void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple,
+                             uint16_t mss) {
+  Request& r = table_[request];
+  TcpOptions options;
+  options.mss = mss;
+  options.sack_permitted = r.sack_ok;
+  if (r.wscale_ok) options.window_scale = static_cast<uint8_t>(r.rcv_wscale);
+  if (r.timestamps_ok) {
+    uint32_t tsval = Tsval(r, tuple);
+    if (r.first_tsval == 0) {
+      if (tsval == 0) tsval = UINT32_MAX;  // 0 says that none was sent yet
+      r.first_tsval = tsval;
+    }
+    r.last_tsval = tsval;
+    options.timestamps = TcpTimestamps{tsval, r.ts_recent};
+  }
+  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options);
+}
+
+// Again, for a duplicate SYN (turned round in its buffer) or by the timer. False: no buffer.
+bool PassiveOpen::ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate) {
+  Request& r = table_[request];
+  const FourTuple tuple = table_.TupleOf(request);
+  if (!r.path.valid && !context_.egress.FindPath(tuple.local, tuple.remote, &r.path)) return false;
+  TxFrame frame;
+  if (duplicate != nullptr) {
+    if (!context_.egress.BeginReply(*duplicate->packet, &frame)) return false;
+  } else if (!context_.egress.Begin(r.path, tuple.remote.family(), &frame, true)) {
+    return false;
+  }
+  SendSynAck(frame, request, tuple, AdvertisedMss(l, tuple.remote.family(), r.path.mtu));
+  if (r.num_retrans < UINT8_MAX) ++r.num_retrans;
+  context_.counters.Add(Counter::TcpRetransSegs);
+  context_.counters.Add(Counter::TcpExtTCPSynRetrans);
+  return true;
+}
+
+// The ACK for a segment that cannot be right, saying where the handshake stands.
+void PassiveOpen::SendRequestAck(uint32_t request, Segment& s) {
+  const Request& r = table_[request];
+  TxFrame frame;
+  if (!context_.egress.BeginReply(*s.packet, &frame)) return;
+  TcpHeader h;
+  h.src_port = s.tuple.local_port;
+  h.dst_port = s.tuple.remote_port;
+  h.seq = r.iss + 1;
+  h.ack = r.irs + 1;
+  h.flags = TcpFlags::kAck;
+  h.window = static_cast<uint16_t>(r.rcv_wnd >> r.rcv_wscale);
+  TcpOptions options;
+  if (r.ts_recent != 0) options.timestamps = TcpTimestamps{Tsval(r, s.tuple), r.ts_recent};
+  const size_t size = h.Emit(frame.l4, options);
+  context_.egress.CommitTcp(frame, {.local = s.tuple.local,
+                                    .remote = s.tuple.remote,
+                                    .header_length = static_cast<uint16_t>(size),
+                                    .payload_length = 0,
+                                    .payload_sum = 0});
+  context_.counters.Add(Counter::TcpOutSegs);
+}
+
+}  // namespace usher
