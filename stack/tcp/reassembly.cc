@@ -180,7 +180,7 @@ BufferHeader* Reassembly::Place(BufferHeader* buffer, BufferHeader* before, uint
 
   if (memory_charged() + kBufferRoom > max_memory) {
     // What is nearer to RCV.NXT is worth more: it will be delivered sooner.
-    result->pruned = PruneAfter(seq, max_memory / 8) != 0;
+    result->pruned = PruneAfter(seq, memory_charged() + kBufferRoom - max_memory) != 0;
     if (memory_charged() + kBufferRoom > max_memory) return nullptr;
   }
   ++buffers_;

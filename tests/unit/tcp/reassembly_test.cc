@@ -181,6 +181,14 @@ TEST_F(ReassemblyTest, GivesUpTheFarEndForWhatIsNearer) {
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100'000))), BytesAt(Seq(100'000), 14'000));
 }
 
+TEST_F(ReassemblyTest, ALoweredBoundIsMet) {
+  for (uint32_t i = 1; i <= 16; ++i) Insert(10'000 * i, 10'000 * i + 1'000);
+  const auto result = Insert(10, 20, 4 * kBufferRoom);
+  EXPECT_EQ(result.outcome, Outcome::kQueued);
+  EXPECT_EQ(queue_.memory_charged(), 4 * kBufferRoom);
+  EXPECT_EQ(queue_.end(), Seq(31'000));
+}
+
 TEST_F(ReassemblyTest, PruneGivesUpWholeRangesToo) {
   for (uint32_t i = 0; i < 10; ++i) Insert(1'000 * i, 1'000 * i + 600);
   EXPECT_EQ(queue_.Prune(1), 2 * kBufferRoom);  // an eighth, rounded up
