@@ -124,6 +124,7 @@ class Interface final : private NeighbourHost {
   bool DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out);
   void RefuseUdp4(const RxFrame& frame, const Ipv4View& ip);
   bool ReceiveIpv6(const RxFrame& frame, Ingress& out);
+  void HearImpostor(const RxFrame& frame, const Ipv6View& ip);
   bool ReceiveFragment6(const RxFrame& frame, const Ipv6View& ip, const Ipv6Extensions& walk,
                         Ingress& out);
   bool DeliverIpv6(const RxFrame& frame, const Ipv6View& ip, const Ipv6Extensions& walk, Cast cast,

@@ -47,6 +47,7 @@ bool Interface::ReceiveIpv6(const RxFrame& frame, Ingress& out) {
   const IpAddress src = ip->src();
   const IpAddress dst = ip->dst();
   // No source is a group or the loopback, and our own would be a packet to ourselves (LAND).
+  if (addresses_.Has6(src)) HearImpostor(frame, *ip);
   if (src.is_multicast() || src.is_loopback() || addresses_.Has6(src)) [[unlikely]] {
     counters_.Add(Counter::Ip6InAddrErrors);
     return false;
@@ -73,6 +74,15 @@ bool Interface::ReceiveIpv6(const RxFrame& frame, Ingress& out) {
   }
   if (walk.fragment && !walk.fragment->is_atomic()) return ReceiveFragment6(frame, *ip, walk, out);
   return DeliverIpv6(frame, *ip, walk, cast, out);
+}
+
+// Whoever advertises our address does so from it: the one message from ourselves worth reading.
+void Interface::HearImpostor(const RxFrame& frame, const Ipv6View& ip) {
+  if (ip.next_header() != IpProtocol::kIcmpv6) return;
+  const auto icmp = Icmpv6View::Parse(ip.payload());
+  if (icmp && icmp->type() == Icmpv6Type::kNeighborAdvertisement &&
+      icmp->VerifyChecksum(ip.src(), ip.dst()))
+    ndp_.Receive(frame, ip, icmp->message());
 }
 
 bool Interface::ReceiveFragment6(const RxFrame& frame, const Ipv6View& ip,

@@ -76,5 +76,148 @@ TEST_F(EgressTest, AnswerTurnsTheSegmentRoundInItsOwnBuffer) {
   EXPECT_EQ(port_->sent_count(), 0u);
 }
 
+TEST_F(EgressTest, PortThatSumsFindsThePseudoHeader) {
+  capabilities_.tx_flags = kTxTcpChecksum;
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
+  SendTcp(local_, peer_, Pattern(5));
+  const Bytes sent = Sent();
+  ASSERT_EQ(sent.size(), 59u);
+  const uint32_t pseudo = checksum::PseudoHeader(local_, peer_, IpProtocol::kTcp, 25);
+  EXPECT_EQ(LoadRaw<uint16_t>(&sent[34 + 16]), checksum::Fold(pseudo));
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  EXPECT_TRUE(egress_->checksums_by_port(path));
+}
+
+TEST_F(EgressTest, LongestPrefixThenGatewayThenNoRoute) {
+  config_.gateway = Ip("198.18.0.254");
+  Make();
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, Ip("198.19.1.1"), &path));
+  EXPECT_TRUE(path.valid);
+  EXPECT_EQ(path.mtu, 1500);
+  EXPECT_EQ(path.neighbour, interface_->neighbours().Find(Ip("198.19.1.1")));
+  ASSERT_TRUE(egress_->FindPath(local_, Ip("8.8.8.8"), &path));
+  EXPECT_EQ(path.neighbour, interface_->neighbours().Find(Ip("198.18.0.254")));
+  for (const char* nowhere :
+       {"198.18.0.2", "224.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1", "2001:db8::1"}) {
+    EXPECT_FALSE(egress_->FindPath(local_, Ip(nowhere), &path)) << nowhere;
+    EXPECT_FALSE(path.valid);
+  }
+}
+
+TEST_F(EgressTest, SourceAddresses) {
+  config_.addresses.push_back({Ip("10.0.0.2"), 24});
+  config_.addresses.push_back({Ip("2001:2::2"), 48});
+  config_.addresses.push_back({Ip("2001:db8::2"), 64});
+  config_.gateway = Ip("198.18.0.1");
+  config_.gateway6 = Ip("2001:2::1");
+  config_.dad_transmits = 0;
+  Make();
+  const std::pair<const char*, const char*> cases[] = {
+      {"198.18.9.9", "198.18.0.2"},  {"10.0.0.9", "10.0.0.2"},       {"8.8.8.8", "198.18.0.2"},
+      {"2001:2::9", "2001:2::2"},    {"2001:db8::9", "2001:db8::2"}, {"2600::1", "2001:2::2"},
+      {"fe80::9", "fe80::ff:fe00:1"}};
+  for (const auto& [remote, expected] : cases) {
+    IpAddress source;
+    ASSERT_TRUE(egress_->FindSource(Ip(remote), &source)) << remote;
+    EXPECT_EQ(source, Ip(expected)) << remote;
+  }
+}
+
+TEST_F(EgressTest, PathOutlivesItsNeighbour) {
+  limits_.neighbours_resolving = 1;
+  Make();
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  Path other;
+  ASSERT_TRUE(egress_->FindPath(local_, Ip("198.18.0.9"), &other));
+  ASSERT_FALSE(interface_->neighbours().IsCurrent(path.neighbour));
+  SendTcpAlong(path, local_, peer_);
+  EXPECT_EQ(ArpPacket::Parse(ByteSpan(Sent()).subspan(14))->target_ip, peer_);
+  Give(ArpReply(peer_, kPeerMac));
+  EXPECT_EQ(Sent().size(), 54u);
+}
+
+TEST_F(EgressTest, WhatThePortDoesNotTakeWaitsUpToABound) {
+  limits_.tx_backlog = 64;
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
+  port_->set_tx_room(10);
+  for (uint8_t i = 0; i < 100; ++i) SendTcp(local_, peer_, Bytes{i});
+  EXPECT_EQ(port_->sent_count(), 10u);
+  EXPECT_EQ(interface_->link().backlog(), 64u);
+  EXPECT_EQ(Count(Counter::UsherTxDropped), 26u);
+  port_->set_tx_room(UINT32_MAX);
+  egress_->Flush();
+  ASSERT_EQ(port_->sent_count(), 74u);
+  for (uint8_t i = 0; i < 74; ++i) EXPECT_EQ(Sent().back(), i) << "in order";
+  EXPECT_EQ(Count(Counter::UsherTxPackets), 75u) << "and one announcement";
+}
+
+TEST_F(EgressTest, ControlDrawsOnTheReserve) {
+  pool_size_ = 64;
+  limits_.control_reserve = 4;
+  Make();
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  std::vector<TxFrame> frames;
+  TxFrame frame;
+  while (egress_->Begin(path, Family::kIpv4, &frame)) frames.push_back(frame);
+  EXPECT_EQ(Count(Counter::UsherNoBuffer), 1u);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame, /*control=*/true)) << i;
+    frames.push_back(frame);
+  }
+  EXPECT_FALSE(egress_->Begin(path, Family::kIpv4, &frame, /*control=*/true));
+  for (TxFrame& f : frames) egress_->Cancel(f);
+  interface_->Advance(now_);
+  EXPECT_EQ(pool_->available(), 60u) << "the reserve is filled again";
+}
+
+TEST_F(EgressTest, LongerThanTheMtuIsDropped) {
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
+  SendTcp(local_, peer_, Pattern(1460));
+  EXPECT_EQ(Sent().size(), 1514u);
+  SendTcp(local_, peer_, Pattern(1461));
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(Count(Counter::IpFragFails), 1u);
+}
+
+TEST_F(EgressTest, PacketsLeaveByTheInterfaceThatHasTheirSource) {
+  config_.gateway = Ip("198.18.0.1");
+  Make();
+  HeapPool pool(64);
+  MemoryPort port(pool, Mac(8));
+  InterfaceConfig config;
+  config.addresses = {{Ip("10.1.0.2"), 16}};
+  config.gateway = Ip("10.1.0.1");
+  auto second = Interface::Create(1, port, config, limits_, counters_, random_);
+  ASSERT_TRUE(second.ok());
+  egress_->AddInterface(second->get());
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, Ip("8.8.8.8"), &path));
+  EXPECT_EQ(path.interface, 0);
+  ASSERT_TRUE(egress_->FindPath(Ip("10.1.0.2"), Ip("8.8.8.8"), &path));
+  EXPECT_EQ(path.interface, 1);
+  IpAddress source;
+  ASSERT_TRUE(egress_->FindSource(Ip("10.1.5.5"), &source));
+  EXPECT_EQ(source, Ip("10.1.0.2"));
+  EXPECT_TRUE(egress_->IsLocal(Ip("10.1.0.2")));
+}
+
+TEST_F(EgressTest, ProgressConfirmsTheNeighbour) {
+  Make();
+  Give(ArpRequest(peer_, kPeerMac, local_));
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  SendTcpAlong(path, local_, peer_);
+  EXPECT_EQ(interface_->neighbours().StateOf(now_, peer_), NeighbourState::kDelay);
+  egress_->ConfirmReachable(path);
+  EXPECT_EQ(interface_->neighbours().StateOf(now_, peer_), NeighbourState::kReachable);
+}
+
 }  // namespace
 }  // namespace usher::ip_test
