@@ -109,7 +109,7 @@ class Interface final : private NeighbourHost {
   NeighbourCache& neighbours() { return neighbours_; }
   const LocalAddresses& addresses() const { return addresses_; }
   const Routes& routes() const { return routes_; }
-  const Reassembly& reassembly() const { return reassembly_; }
+  const FragmentReassembly& reassembly() const { return reassembly_; }
 
  private:
   enum class Cast : uint8_t { kUs, kMulticast, kNotUs };
@@ -152,7 +152,7 @@ class Interface final : private NeighbourHost {
   LocalAddresses addresses_;
   NeighbourCache neighbours_;
   Routes routes_;
-  Reassembly reassembly_;
+  FragmentReassembly reassembly_;
   TokenBucket icmp_rate_;
   InterfaceContext context_;
   Arp arp_;

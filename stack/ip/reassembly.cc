@@ -34,7 +34,7 @@ uint32_t LeastFirst(uint8_t protocol) {
 
 }  // namespace
 
-Reassembly::Reassembly(const NetworkLimits& limits, Counters& counters)
+FragmentReassembly::FragmentReassembly(const NetworkLimits& limits, Counters& counters)
     : counters_(counters),
       per_source_(std::max(1u, limits.reassembly_per_source)),
       max_pieces_(std::clamp(limits.fragments_per_datagram, 2u, 8192u)),
@@ -44,24 +44,24 @@ Reassembly::Reassembly(const NetworkLimits& limits, Counters& counters)
       pieces_(slots_.size() * max_pieces_),
       memory_(slots_.size() * kSlotBytes) {}
 
-void Reassembly::Release() {
+void FragmentReassembly::Release() {
   if (done_ == 0) return;
   for (Slot& slot : slots_)
     if (slot.state == State::kDone) Free(slot);
   done_ = 0;
 }
 
-void Reassembly::Free(Slot& slot) {
+void FragmentReassembly::Free(Slot& slot) {
   slot.state = State::kFree;
   --in_work_;
 }
 
-void Reassembly::Condemn(Slot& slot) {
+void FragmentReassembly::Condemn(Slot& slot) {
   Count(slot, Counter::IpReasmFails, Counter::Ip6ReasmFails);
   slot.state = State::kCondemned;
 }
 
-Instant Reassembly::NextDeadline() const {
+Instant FragmentReassembly::NextDeadline() const {
   Instant next = Instant::Never();
   if (in_work_ == 0) return next;
   for (const Slot& slot : slots_)
@@ -70,7 +70,7 @@ Instant Reassembly::NextDeadline() const {
   return next;
 }
 
-Reassembly::Slot* Reassembly::Find(const FragmentInfo& info) {
+FragmentReassembly::Slot* FragmentReassembly::Find(const FragmentInfo& info) {
   if (in_work_ == 0) return nullptr;
   for (Slot& slot : slots_) {
     if ((slot.state == State::kCollecting || slot.state == State::kCondemned) &&
@@ -83,7 +83,7 @@ Reassembly::Slot* Reassembly::Find(const FragmentInfo& info) {
 }
 
 // A place for a new datagram; null only if all are handed out in this very burst.
-Reassembly::Slot* Reassembly::Take(Instant now, const FragmentInfo& info) {
+FragmentReassembly::Slot* FragmentReassembly::Take(Instant now, const FragmentInfo& info) {
   Slot* place = nullptr;
   Slot* oldest = nullptr;
   Slot* oldest_of_source = nullptr;
@@ -120,7 +120,7 @@ Reassembly::Slot* Reassembly::Take(Instant now, const FragmentInfo& info) {
   return place;
 }
 
-bool Reassembly::IsPlausible(const FragmentInfo& info) const {
+bool FragmentReassembly::IsPlausible(const FragmentInfo& info) const {
   const auto length = static_cast<uint32_t>(info.data.size());
   if (length == 0) return false;
   if (info.more && length % 8 != 0) return false;
@@ -133,7 +133,8 @@ bool Reassembly::IsPlausible(const FragmentInfo& info) const {
   return info.offset >= LeastFirst(info.protocol);
 }
 
-Reassembly::Fit Reassembly::FitOf(const Slot& slot, const FragmentInfo& info) const {
+FragmentReassembly::Fit FragmentReassembly::FitOf(const Slot& slot,
+                                                  const FragmentInfo& info) const {
   const uint32_t begin = info.offset;
   const auto end = static_cast<uint32_t>(begin + info.data.size());
   const Piece* pieces = PiecesOf(slot);
@@ -149,7 +150,7 @@ Reassembly::Fit Reassembly::FitOf(const Slot& slot, const FragmentInfo& info) co
   return Fit::kNew;
 }
 
-void Reassembly::Store(Slot& slot, const RxFrame& frame, const FragmentInfo& info) {
+void FragmentReassembly::Store(Slot& slot, const RxFrame& frame, const FragmentInfo& info) {
   uint8_t* data = DataOf(slot);
   const auto length = static_cast<uint16_t>(info.data.size());
   std::memcpy(data + info.offset, info.data.data(), length);
@@ -171,7 +172,7 @@ void Reassembly::Store(Slot& slot, const RxFrame& frame, const FragmentInfo& inf
   std::memcpy(headers - slot.link_size, frame.packet.data, slot.link_size);
 }
 
-RxFrame Reassembly::FrameOf(const Slot& slot, uint32_t data_length) {
+RxFrame FragmentReassembly::FrameOf(const Slot& slot, uint32_t data_length) {
   RxFrame frame;
   frame.l3 = DataOf(slot) - slot.headers_size;
   frame.l3_room = slot.headers_size + data_length;
@@ -183,7 +184,7 @@ RxFrame Reassembly::FrameOf(const Slot& slot, uint32_t data_length) {
   return frame;
 }
 
-bool Reassembly::Complete(Slot& slot, RxFrame* whole) {
+bool FragmentReassembly::Complete(Slot& slot, RxFrame* whole) {
   const bool ce = (slot.ecn_seen & kCe) != 0;
   // RFC 3168 section 5.3, and as Linux does: mixed with Not-ECT nothing is believed.
   const bool mixed = (slot.ecn_seen & kNotEct) != 0 && slot.ecn_seen != kNotEct;
@@ -217,7 +218,8 @@ bool Reassembly::Complete(Slot& slot, RxFrame* whole) {
   return true;
 }
 
-bool Reassembly::Add(Instant now, const RxFrame& frame, const FragmentInfo& info, RxFrame* whole) {
+bool FragmentReassembly::Add(Instant now, const RxFrame& frame, const FragmentInfo& info,
+                             RxFrame* whole) {
   const bool v4 = info.source.is_v4();
   counters_.Add(v4 ? Counter::IpReasmReqds : Counter::Ip6ReasmReqds);
   Slot* slot = Find(info);

@@ -36,9 +36,9 @@ struct FragmentInfo {
   ByteSpan data;
 };
 
-class Reassembly {
+class FragmentReassembly {
  public:
-  Reassembly(const NetworkLimits& limits, Counters& counters);
+  FragmentReassembly(const NetworkLimits& limits, Counters& counters);
 
   // Adds a fragment, which is copied. True if it completed its datagram: *whole is then a frame
   // without a handle, in memory that is good until the next Release().
