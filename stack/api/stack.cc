@@ -72,7 +72,7 @@ absl::Status Stack::Listen(const ListenSpec& spec,
       return absl::Status(
           absl::StatusCode::kFailedPrecondition,
           absl::StrCat("cannot listen on ", ToString(spec.address, each.port), ": ", ToString(e)));
-    if (each.port == 0) each.port = s.passive_open().Get(listener)->port;
+    if (each.port == 0) each.port = s.passive_open().Get(listener)->spec.port;
   }
   if (port != nullptr) *port = each.port;
   return absl::OkStatus();

@@ -71,8 +71,8 @@ struct Sysctls {
 
   // net.ipv4: buffers
   std::array<uint64_t, 3> tcp_mem = {0, 0, 0};  // pages of 4096; 0: resolved by the server
-  // Bytes: min, default, max. (Linux 6.18 raised the last of tcp_rmem to 32 MiB.)
-  std::array<int32_t, 3> tcp_rmem = {4096, 131'072, 6'291'456};
+  // Bytes: min, default, max.
+  std::array<int32_t, 3> tcp_rmem = {4096, 131'072, 33'554'432};
   std::array<int32_t, 3> tcp_wmem = {4096, 16'384, 4'194'304};
   uint32_t tcp_notsent_lowat = std::numeric_limits<uint32_t>::max();
   int32_t tcp_moderate_rcvbuf = 1;

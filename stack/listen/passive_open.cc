@@ -225,7 +225,6 @@ TcpConnection* PassiveOpen::MakeChild(Listener& l, const HandshakeResult& handsh
   const uint32_t slot = connections_.Allocate();
   if (slot == kNone) return nullptr;
   TcpConnection& child = connections_[slot];
-  child.generation = connections_.HandleOf(slot).generation;
   child.OpenPassive(context_, slot, handshake, l.spec.options);
   context_.counters.Add(Counter::TcpPassiveOpens);
   Enqueue(l, child);

@@ -59,7 +59,8 @@ uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
          TimerWheel::BytesFor(o.max_connections) + TimeWaitTable::BytesFor(tw) +
          SendBlockPool::BytesFor(SendBlocksFor(o.max_connections), kExternalPieces) +
          size_t{SentSegmentsFor(o.max_connections)} * sizeof(SentSegment) +
-         PassiveOpen::BytesFor(o.passive_open) + FlowTable::BytesFor(FlowsFor(o)) + sizeof(Shard);
+         SynTable::BytesFor(o.passive_open.max_requests) + FlowTable::BytesFor(FlowsFor(o)) +
+         sizeof(Shard);
 }
 
 Shard::Shard(const ShardOptions& o, RandomSource& random)
@@ -339,7 +340,6 @@ void Shard::FlushOutput() {
 
 void Shard::Bury() {
   for (const uint32_t slot : dead_) {
-    passive_open_->ForgetSavedSyn(connections_[slot]);
     connections_[slot].Destroy(context_);
     connections_.Free(slot);
   }

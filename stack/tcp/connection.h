@@ -18,7 +18,7 @@
 #include "stack/packet/slice.h"
 #include "stack/tcp/congestion/controller.h"
 #include "stack/tcp/context.h"
-#include "stack/tcp/reassembly.h"
+#include "stack/tcp/out_of_order_queue.h"
 #include "stack/tcp/receive_buffer.h"
 #include "stack/tcp/recovery/send_control.h"
 #include "stack/tcp/segment.h"
@@ -146,7 +146,8 @@ class TcpConnection {
   bool event_queued = false;
   bool output_queued = false;
   bool accepted = false;      // handed to the application; no events before
-  uint32_t generation = 0;    // of the slot, for handles
+  bool settled = false;       // its end was filed in the demux
+  bool buried = false;        // its slot is freed at the end of the pass
   uint32_t next_accept = 0;   // accept queue link
   uint32_t listener = 0;      // where it came from, with its generation; 0: active open
   void* owner = nullptr;      // whom events go to
@@ -179,7 +180,7 @@ class TcpConnection {
   void QueueInOrder(TcpContext& ctx, Segment& s);
   void DrainReassembly();
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
-  bool InsertOutOfOrder(TcpContext& ctx, Segment& s);
+  void InsertOutOfOrder(TcpContext& ctx, Segment& s);
   bool ReceiveBeyondClose(TcpContext& ctx, const Segment& s);
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);
@@ -372,7 +373,7 @@ class TcpConnection {
   uint32_t charged_ = 0;  // bytes of tcp_mem
   SendBuffer send_buffer_;
   ReceiveBuffer receive_buffer_;
-  Reassembly reassembly_{1};
+  OutOfOrderQueue out_of_order_{1};
   SendControl control_;
   TcpOptionsSet options_;
 };

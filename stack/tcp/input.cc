@@ -1,9 +1,7 @@
 // The arrival of a segment: RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323.
 #include <algorithm>
-#include <utility>
 
 #include "stack/tcp/connection.h"
-#include "stack/tcp/held.h"
 
 namespace usher {
 namespace {
@@ -152,7 +150,7 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   if (s.Has(TcpFlags::kRst)) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
     const bool at_sacked_end =
-        options_in_use_.sack && !reassembly_.empty() && s.seq == reassembly_.end();
+        options_in_use_.sack && !out_of_order_.empty() && s.seq == out_of_order_.end();
     if (s.seq != rcv_nxt_ && !at_sacked_end) {
       SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
       return false;
@@ -316,7 +314,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (!reassembly_.empty()) DrainReassembly();
+  if (!out_of_order_.empty()) DrainReassembly();
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);
@@ -324,7 +322,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
 
 // What was waiting behind the hole that just closed.
 void TcpConnection::DrainReassembly() {
-  const Reassembly::Chain chain = reassembly_.TakeInOrder(rcv_nxt_);
+  const OutOfOrderQueue::Chain chain = out_of_order_.TakeInOrder(rcv_nxt_);
   if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(chain.duplicate);
   if (chain.first != nullptr) {
     rcv_nxt_ += chain.bytes;
@@ -340,38 +338,32 @@ void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
     out_of_order_fin_ = true;
     fin_seq_ = s.seq + s.payload_length;
   }
-  if (s.payload_length != 0)
-    ctx.counters.Add(InsertOutOfOrder(ctx, s) ? Counter::TcpExtTCPOFOQueue
-                                              : Counter::TcpExtTCPOFODrop);
+  if (s.payload_length != 0) InsertOutOfOrder(ctx, s);
   // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.
   SendAck(ctx);
 }
 
-// Puts a segment's payload behind the hole it leaves. False: no memory for it.
-bool TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
-  if (!AdmitReceiveMemory(ctx)) return false;
+// Keeps a segment's payload beyond the hole before it, if memory allows.
+void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
+  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
+  if (ctx.memory.exhausted() && used >= static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0])) {
+    ctx.counters.Add(Counter::TcpExtTCPOFODrop);
+    return;
+  }
   Packet& packet = s.packet->packet;
-  BufferHeader* buffer = HoldPayload(packet, {s.payload, s.payload_length}, *s.packet->pool);
-  if (buffer == nullptr) return false;
+  const auto result = out_of_order_.Insert(packet, {s.payload, s.payload_length}, *s.packet->pool,
+                                           s.seq, ReassemblyLimit(ctx));
   packet.handle = nullptr;
-  Seq seq = s.seq;
-  while (buffer != nullptr) {  // more than one only when fragments were put together
-    BufferHeader* const next = std::exchange(buffer->next, nullptr);
-    const uint32_t length = buffer->payload_length;
-    const auto result = reassembly_.Insert(buffer, seq, ReassemblyLimit(ctx));
-    if (result.outcome == Reassembly::Outcome::kRefused)
-      ctx.counters.Add(Counter::TcpExtTCPOFODrop);
-    if (result.pruned) ctx.counters.Add(Counter::TcpExtOfoPruned);
-    if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
-    if (result.duplicate.begin != result.duplicate.end) {
-      ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
-      NoteDuplicate(result.duplicate);
-    }
-    seq += length;
-    buffer = next;
+  ctx.counters.Add(result.outcome == OutOfOrderQueue::Outcome::kRefused
+                       ? Counter::TcpExtTCPOFODrop
+                       : Counter::TcpExtTCPOFOQueue);
+  if (result.pruned) ctx.counters.Add(Counter::TcpExtOfoPruned);
+  if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
+  if (result.duplicate.begin != result.duplicate.end) {
+    ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
+    NoteDuplicate(result.duplicate);
   }
   ChargeMemory(ctx);
-  return true;
 }
 
 // Data for an application that has let go of the connection: nobody will read it, and the peer must
@@ -389,7 +381,7 @@ void TcpConnection::ReceiveFin(TcpContext& ctx) {
   fin_received_ = true;
   out_of_order_fin_ = false;
   rcv_nxt_ += 1;
-  reassembly_.Clear();
+  out_of_order_.Clear();
   ChargeMemory(ctx);
   Raise(ctx, kEventReadable);
   switch (state_) {

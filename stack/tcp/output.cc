@@ -60,7 +60,7 @@ void TcpConnection::Flush(TcpContext& ctx) {
 // More than one full segment waits for its acknowledgment, or the sender needs it now.
 bool TcpConnection::AckDueNow(const TcpContext& ctx) const {
   if (ack_now_ || (quick_acks_ != 0 && !interactive_)) return true;
-  if (!reassembly_.empty()) return true;
+  if (!out_of_order_.empty()) return true;
   if (static_cast<uint32_t>(rcv_nxt_ - rcv_wup_) <= rcv_mss_) return false;
   // Unread data keeps the window from advancing: then the acknowledgment waits for the reader.
   return receive_buffer_.empty() || ComputeWindow(ctx) >= rcv_wnd_;
@@ -201,10 +201,10 @@ void TcpConnection::AckSent() {
 }
 
 uint32_t TcpConnection::SackOptionSize() const {
-  if (!options_in_use_.sack || (reassembly_.empty() && !has_dsack_)) return 0;
-  std::array<SackBlock, Reassembly::kMaxSackBlocks> blocks;
+  if (!options_in_use_.sack || (out_of_order_.empty() && !has_dsack_)) return 0;
+  std::array<SackBlock, OutOfOrderQueue::kMaxSackBlocks> blocks;
   const uint32_t most = options_in_use_.timestamps ? 3 : 4;
-  const uint32_t count = std::min(reassembly_.SackBlocks(blocks) + (has_dsack_ ? 1 : 0), most);
+  const uint32_t count = std::min(out_of_order_.SackBlocks(blocks) + (has_dsack_ ? 1 : 0), most);
   return kSackHeaderSize + count * kSackBlockSize;
 }
 
@@ -214,7 +214,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint8_t* out) {
   size_t size = 0;
   if (options_in_use_.timestamps)
     size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
-  if (!options_in_use_.sack || (reassembly_.empty() && !has_dsack_)) [[likely]]
+  if (!options_in_use_.sack || (out_of_order_.empty() && !has_dsack_)) [[likely]]
     return size;
   TcpOptions o;
   const uint32_t most = options_in_use_.timestamps ? 3 : 4;
@@ -223,7 +223,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint8_t* out) {
     has_dsack_ = false;
   }
   o.sack_count =
-      static_cast<uint8_t>(o.sack_count + reassembly_.SackBlocks(std::span(o.sack).subspan(
+      static_cast<uint8_t>(o.sack_count + out_of_order_.SackBlocks(std::span(o.sack).subspan(
                                               o.sack_count, most - o.sack_count)));
   return size + o.Emit(out + size);
 }
@@ -290,7 +290,7 @@ uint32_t TcpConnection::ComputeWindow(const TcpContext& ctx) const {
   const uint32_t full = std::min(window_clamp_, space);
   const uint32_t mss = std::min<uint32_t>(rcv_mss_, full);
   if (mss == 0) return 0;
-  const uint32_t used = receive_buffer_.memory_charged() + reassembly_.memory_charged();
+  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
   const uint32_t limit = ReceiveBufferLimit(ctx);
   uint32_t free = used >= limit ? 0 : WindowFromSpace(limit - used);
   if (free < full / 2) {

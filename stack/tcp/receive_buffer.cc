@@ -27,7 +27,7 @@ bool ReceiveBuffer::Append(const Packet& packet, std::span<const uint8_t> payloa
   return true;
 }
 
-void ReceiveBuffer::Append(const Reassembly::Chain& chain) {
+void ReceiveBuffer::Append(const OutOfOrderQueue::Chain& chain) {
   if (chain.first != nullptr) LinkChain(chain.first, chain.last, chain.buffers, chain.bytes);
 }
 

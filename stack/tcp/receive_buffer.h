@@ -7,7 +7,7 @@
 
 #include "stack/packet/pool.h"
 #include "stack/packet/slice.h"
-#include "stack/tcp/reassembly.h"
+#include "stack/tcp/out_of_order_queue.h"
 
 namespace usher {
 
@@ -26,7 +26,7 @@ class ReceiveBuffer {
                             PacketPool& pool);
 
   // Puts buffers that became in order at the end.
-  void Append(const Reassembly::Chain& chain);
+  void Append(const OutOfOrderQueue::Chain& chain);
 
   // Moves up to dst.size() bytes out; returns how many.
   size_t Read(std::span<uint8_t> dst);

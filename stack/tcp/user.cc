@@ -100,7 +100,7 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
 
 void TcpConnection::Destroy(TcpContext& ctx) {
   receive_buffer_.Clear();
-  reassembly_.Clear();
+  out_of_order_.Clear();
   send_buffer_.Clear(ctx.send_blocks);
   control_.Clear(Recovery(ctx));
   ChargeMemory(ctx);
@@ -388,7 +388,7 @@ void TcpConnection::Die(TcpContext& ctx, Error error) {
   error_ = error;
   if (fate_ == Fate::kAlive) fate_ = Fate::kClosed;
   send_buffer_.Clear(ctx.send_blocks);
-  reassembly_.Clear();
+  out_of_order_.Clear();
   control_.Clear(Recovery(ctx));
   ChargeMemory(ctx);
   ack_pending_ = retransmit_due_ = false;
@@ -444,11 +444,11 @@ uint32_t TcpConnection::ReassemblyLimit(const TcpContext& ctx) const {
 // Whether one more buffer may be kept. Even when tcp_mem is used up a connection may have the least
 // of tcp_rmem; what waits out of order is given up before data in order is refused.
 bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
-  const uint32_t used = receive_buffer_.memory_charged() + reassembly_.memory_charged();
+  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
   const uint32_t limit = ReceiveBufferLimit(ctx);
-  if (used + kBufferRoom > limit && !reassembly_.empty()) {
+  if (used + kBufferRoom > limit && !out_of_order_.empty()) {
     ctx.counters.Add(Counter::TcpExtOfoPruned);
-    reassembly_.Prune(kBufferRoom);
+    out_of_order_.Prune(kBufferRoom);
     ChargeMemory(ctx);
   }
   if (receive_buffer_.memory_charged() > limit) {
@@ -466,7 +466,7 @@ bool TcpConnection::AdmitSendMemory(const TcpContext& ctx) const {
 // Brings the shard's account up to what this connection holds.
 void TcpConnection::ChargeMemory(TcpContext& ctx) {
   const uint32_t held = send_buffer_.memory_charged() + receive_buffer_.memory_charged() +
-                        reassembly_.memory_charged();
+                        out_of_order_.memory_charged();
   if (held > charged_) ctx.memory.ChargeAlways(held - charged_);
   if (held < charged_) ctx.memory.Uncharge(charged_ - held);
   charged_ = held;

@@ -44,7 +44,7 @@ TEST(Sysctl, DefaultsAreThoseOfLinux) {
   const Sysctls s;
   EXPECT_EQ(*GetSysctl(s, "net.core.somaxconn"), "4096");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_syncookies"), "1");
-  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "4096\t131072\t33554432");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_notsent_lowat"), "4294967295");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_challenge_ack_limit"), "2147483647");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.ip_local_port_range"), "32768\t60999");
@@ -135,11 +135,11 @@ TEST(Sysctl, NumbersAreReadAsLinuxReadsThem) {
   EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", " 0x602\n").ok());
   EXPECT_EQ(s.tcp_fastopen, 0x602);
   EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_rmem", "5000 \t 6000").ok());  // the third stays
-  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t33554432");
   EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 2 3 4").ok());
   EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 x").ok());
   EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "2000").ok());
-  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t6291456");
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t33554432");
 }
 
 }  // namespace

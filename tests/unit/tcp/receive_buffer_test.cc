@@ -152,7 +152,7 @@ class ReceiveBufferModel {
     if (pool_.available() < 2) return;
     const Bytes first = Random(RandomLength(1'460));
     const Bytes second = Random(RandomLength(1'460));
-    Reassembly queue(1);
+    OutOfOrderQueue queue(1);
     const TestSegment a = MakeSegment(pool_, second), b = MakeSegment(pool_, first);
     queue.Insert(a.packet, a.payload, pool_, Seq(static_cast<uint32_t>(first.size())), UINT32_MAX);
     queue.Insert(b.packet, b.payload, pool_, Seq(0), UINT32_MAX);

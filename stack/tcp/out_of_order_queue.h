@@ -17,7 +17,7 @@
 
 namespace usher {
 
-class Reassembly {
+class OutOfOrderQueue {
  public:
   // SACK blocks remembered, most recent first: as many as fit into a header without timestamps.
   static constexpr uint32_t kMaxSackBlocks = 4;
@@ -43,10 +43,10 @@ class Reassembly {
   };
 
   // `seed`: secret, different for each connection.
-  explicit Reassembly(uint32_t seed) : random_state_(seed | 1) {}
-  ~Reassembly() { Clear(); }
-  Reassembly(const Reassembly&) = delete;
-  Reassembly& operator=(const Reassembly&) = delete;
+  explicit OutOfOrderQueue(uint32_t seed) : random_state_(seed | 1) {}
+  ~OutOfOrderQueue() { Clear(); }
+  OutOfOrderQueue(const OutOfOrderQueue&) = delete;
+  OutOfOrderQueue& operator=(const OutOfOrderQueue&) = delete;
 
   // Takes over `buffer` (refs 1), whose payload, not empty, begins at `seq` inside the window and
   // beyond RCV.NXT. Where it overlaps what is here, existing bytes win, except that ranges it

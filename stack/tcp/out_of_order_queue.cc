@@ -1,4 +1,4 @@
-#include "stack/tcp/reassembly.h"
+#include "stack/tcp/out_of_order_queue.h"
 
 #include <algorithm>
 
@@ -34,7 +34,7 @@ void NoteDuplicate(Seq begin, Seq end, SackBlock* duplicate) {
 
 // The tree -------------------------------------------------------------------------------------
 
-BufferHeader* Reassembly::Floor(Seq seq) const {
+BufferHeader* OutOfOrderQueue::Floor(Seq seq) const {
   BufferHeader* best = nullptr;
   for (BufferHeader* n = root_; n != nullptr; ++visits_) {
     if (Begin(n) <= seq) {
@@ -47,7 +47,7 @@ BufferHeader* Reassembly::Floor(Seq seq) const {
   return best;
 }
 
-BufferHeader* Reassembly::Above(Seq seq) const {
+BufferHeader* OutOfOrderQueue::Above(Seq seq) const {
   BufferHeader* best = nullptr;
   for (BufferHeader* n = root_; n != nullptr; ++visits_) {
     if (Begin(n) > seq) {
@@ -60,19 +60,19 @@ BufferHeader* Reassembly::Above(Seq seq) const {
   return best;
 }
 
-BufferHeader* Reassembly::First() const {
+BufferHeader* OutOfOrderQueue::First() const {
   BufferHeader* n = root_;
   for (; n->left != nullptr; ++visits_) n = n->left;
   return n;
 }
 
-BufferHeader* Reassembly::Last() const {
+BufferHeader* OutOfOrderQueue::Last() const {
   BufferHeader* n = root_;
   for (; n->right != nullptr; ++visits_) n = n->right;
   return n;
 }
 
-void Reassembly::InsertNode(BufferHeader* node) {
+void OutOfOrderQueue::InsertNode(BufferHeader* node) {
   random_state_ ^= random_state_ << 13;  // xorshift32 (Marsaglia 2003); never 0
   random_state_ ^= random_state_ >> 17;
   random_state_ ^= random_state_ << 5;
@@ -103,7 +103,7 @@ void Reassembly::InsertNode(BufferHeader* node) {
   *after = nullptr;
 }
 
-void Reassembly::RemoveNode(BufferHeader* node) {
+void OutOfOrderQueue::RemoveNode(BufferHeader* node) {
   BufferHeader** link = &root_;
   for (; *link != node; ++visits_) {
     link = Begin(node) < Begin(*link) ? &(*link)->left : &(*link)->right;
@@ -126,7 +126,8 @@ void Reassembly::RemoveNode(BufferHeader* node) {
 
 // Insertion ------------------------------------------------------------------------------------
 
-Reassembly::InsertResult Reassembly::Insert(BufferHeader* buffer, Seq seq, uint32_t max_memory) {
+OutOfOrderQueue::InsertResult OutOfOrderQueue::Insert(BufferHeader* buffer, Seq seq,
+                                                      uint32_t max_memory) {
   USHER_DCHECK(buffer->refs == 1 && buffer->payload_length != 0);
   InsertResult result;
   buffer->seq = seq.value();
@@ -158,8 +159,8 @@ Reassembly::InsertResult Reassembly::Insert(BufferHeader* buffer, Seq seq, uint3
 // Makes the bytes of `buffer` part of the range `before`, if they follow it, of the next range, if
 // they run up to it and have room in its first buffer, or a range of their own; returns that range,
 // or null, with nothing done, if the memory for it is not there.
-BufferHeader* Reassembly::Place(BufferHeader* buffer, BufferHeader* before, uint32_t max_memory,
-                                InsertResult* result) {
+BufferHeader* OutOfOrderQueue::Place(BufferHeader* buffer, BufferHeader* before,
+                                     uint32_t max_memory, InsertResult* result) {
   const Seq seq = Begin(buffer);
   const uint32_t length = buffer->payload_length;
   const bool follows = before != nullptr && seq == End(before);
@@ -198,7 +199,7 @@ BufferHeader* Reassembly::Place(BufferHeader* buffer, BufferHeader* before, uint
 }
 
 // Joins to `range`, whose last bytes are new, the ranges that these reach.
-void Reassembly::AbsorbFollowing(BufferHeader* range, InsertResult* result) {
+void OutOfOrderQueue::AbsorbFollowing(BufferHeader* range, InsertResult* result) {
   for (;;) {
     BufferHeader* next = Above(Begin(range));
     if (next == nullptr || Begin(next) > End(range)) return;
@@ -231,8 +232,10 @@ void Reassembly::AbsorbFollowing(BufferHeader* range, InsertResult* result) {
   }
 }
 
-Reassembly::InsertResult Reassembly::Insert(const Packet& packet, std::span<const uint8_t> payload,
-                                            PacketPool& pool, Seq seq, uint32_t max_memory) {
+OutOfOrderQueue::InsertResult OutOfOrderQueue::Insert(const Packet& packet,
+                                                      std::span<const uint8_t> payload,
+                                                      PacketPool& pool, Seq seq,
+                                                      uint32_t max_memory) {
   BufferHeader* buffer = HoldPayload(packet, payload, pool);
   if (buffer == nullptr) return {.outcome = Outcome::kRefused};
   InsertResult all;
@@ -252,7 +255,7 @@ Reassembly::InsertResult Reassembly::Insert(const Packet& packet, std::span<cons
 
 // Removal --------------------------------------------------------------------------------------
 
-Reassembly::Chain Reassembly::TakeInOrder(Seq rcv_nxt) {
+OutOfOrderQueue::Chain OutOfOrderQueue::TakeInOrder(Seq rcv_nxt) {
   Chain chain;
   while (root_ != nullptr) {
     BufferHeader* range = First();
@@ -290,14 +293,14 @@ Reassembly::Chain Reassembly::TakeInOrder(Seq rcv_nxt) {
   return chain;
 }
 
-uint32_t Reassembly::ChainLength(const BufferHeader* range) const {
+uint32_t OutOfOrderQueue::ChainLength(const BufferHeader* range) const {
   uint32_t length = 0;
   for (; range != nullptr; range = range->next) ++length;
   visits_ += length;
   return length;
 }
 
-void Reassembly::FreeChain(BufferHeader* first) {
+void OutOfOrderQueue::FreeChain(BufferHeader* first) {
   while (first != nullptr) {
     BufferHeader* next = first->next;
     bytes_ -= first->payload_length;
@@ -309,7 +312,7 @@ void Reassembly::FreeChain(BufferHeader* first) {
 }
 
 // Frees all but the first `keep` > 0 buffers of a range.
-void Reassembly::TruncateChain(BufferHeader* range, uint32_t keep) {
+void OutOfOrderQueue::TruncateChain(BufferHeader* range, uint32_t keep) {
   BufferHeader* last = range;
   for (visits_ += keep; keep > 1; --keep) last = last->next;
   FreeChain(last->next);
@@ -319,7 +322,7 @@ void Reassembly::TruncateChain(BufferHeader* range, uint32_t keep) {
 }
 
 // Prune, but only of ranges that begin after `seq`.
-uint32_t Reassembly::PruneAfter(Seq seq, uint32_t bytes) {
+uint32_t OutOfOrderQueue::PruneAfter(Seq seq, uint32_t bytes) {
   // An eighth at least, because finding the place in a chain costs a walk along all of it.
   bytes = std::max(bytes, memory_charged() / 8);
   const uint32_t before = buffers_;
@@ -341,11 +344,11 @@ uint32_t Reassembly::PruneAfter(Seq seq, uint32_t bytes) {
   return (before - buffers_) * kBufferRoom;
 }
 
-uint32_t Reassembly::Prune(uint32_t bytes) {
+uint32_t OutOfOrderQueue::Prune(uint32_t bytes) {
   return root_ == nullptr ? 0 : PruneAfter(Begin(First()) - 1, bytes);
 }
 
-void Reassembly::Clear() {
+void OutOfOrderQueue::Clear() {
   // Rotates left children up until there are none: no stack, and linear.
   while (root_ != nullptr) {
     BufferHeader* left = root_->left;
@@ -362,21 +365,21 @@ void Reassembly::Clear() {
   sack_count_ = 0;
 }
 
-Seq Reassembly::end() const {
+Seq OutOfOrderQueue::end() const {
   USHER_DCHECK(root_ != nullptr);
   return End(Last());
 }
 
 // SACK -----------------------------------------------------------------------------------------
 
-uint32_t Reassembly::SackBlocks(std::span<SackBlock> out) const {
+uint32_t OutOfOrderQueue::SackBlocks(std::span<SackBlock> out) const {
   const auto n = static_cast<uint32_t>(std::min<size_t>(out.size(), sack_count_));
   std::copy_n(sacks_.begin(), n, out.begin());
   return n;
 }
 
 // Remembers a range as the most recent; what is part of it now is not told twice.
-void Reassembly::NoteSack(Seq begin, Seq end) {
+void OutOfOrderQueue::NoteSack(Seq begin, Seq end) {
   std::array<SackBlock, kMaxSackBlocks> noted;
   uint32_t count = 0;
   noted[count++] = {begin, end};
@@ -389,7 +392,7 @@ void Reassembly::NoteSack(Seq begin, Seq end) {
 }
 
 // RCV.NXT has moved to `seq`.
-void Reassembly::ForgetSacksBefore(Seq seq) {
+void OutOfOrderQueue::ForgetSacksBefore(Seq seq) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < sack_count_; ++i) {
     if (sacks_[i].begin > seq) sacks_[count++] = sacks_[i];
@@ -398,7 +401,7 @@ void Reassembly::ForgetSacksBefore(Seq seq) {
 }
 
 // Bytes from `seq` on were given up.
-void Reassembly::ForgetSacksFrom(Seq seq) {
+void OutOfOrderQueue::ForgetSacksFrom(Seq seq) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < sack_count_; ++i) {
     if (sacks_[i].begin >= seq) continue;

@@ -1,4 +1,4 @@
-#include "stack/tcp/reassembly.h"
+#include "stack/tcp/out_of_order_queue.h"
 
 #include <algorithm>
 #include <bit>
@@ -18,20 +18,20 @@ void PrintTo(const SackBlock& block, std::ostream* os) {
 
 namespace {
 
-using Outcome = Reassembly::Outcome;
+using Outcome = OutOfOrderQueue::Outcome;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
 SackBlock Block(uint32_t begin, uint32_t end) { return {Seq(begin), Seq(end)}; }
 
-std::vector<SackBlock> Sacks(const Reassembly& queue) {
-  std::vector<SackBlock> blocks(Reassembly::kMaxSackBlocks);
+std::vector<SackBlock> Sacks(const OutOfOrderQueue& queue) {
+  std::vector<SackBlock> blocks(OutOfOrderQueue::kMaxSackBlocks);
   blocks.resize(queue.SackBlocks(blocks));
   return blocks;
 }
 
 // The bytes of a chain, which is freed; checks what it says of itself.
-Bytes Consume(const Reassembly::Chain& chain) {
+Bytes Consume(const OutOfOrderQueue::Chain& chain) {
   Bytes bytes;
   uint32_t buffers = 0;
   for (BufferHeader* b = chain.first; b != nullptr;) {
@@ -48,13 +48,14 @@ Bytes Consume(const Reassembly::Chain& chain) {
   return bytes;
 }
 
-class ReassemblyTest : public testing::Test {
+class OutOfOrderQueueTest : public testing::Test {
  protected:
-  Reassembly::InsertResult Insert(uint32_t seq, const Bytes& bytes, uint32_t max = UINT32_MAX) {
+  OutOfOrderQueue::InsertResult Insert(uint32_t seq, const Bytes& bytes,
+                                       uint32_t max = UINT32_MAX) {
     const TestSegment segment = MakeSegment(pool_, bytes);
     return queue_.Insert(segment.packet, segment.payload, pool_, Seq(seq), max);
   }
-  Reassembly::InsertResult Insert(uint32_t begin, uint32_t end, uint32_t max = UINT32_MAX) {
+  OutOfOrderQueue::InsertResult Insert(uint32_t begin, uint32_t end, uint32_t max = UINT32_MAX) {
     return Insert(begin, BytesAt(Seq(begin), end - begin), max);
   }
   void TearDown() override {
@@ -65,10 +66,10 @@ class ReassemblyTest : public testing::Test {
   }
 
   HeapPool pool_{4'000};
-  Reassembly queue_{12345};
+  OutOfOrderQueue queue_{12345};
 };
 
-TEST_F(ReassemblyTest, HandsOverWhatTheHoleHeldBack) {
+TEST_F(OutOfOrderQueueTest, HandsOverWhatTheHoleHeldBack) {
   Insert(100, 200);
   Insert(200, 300);
   EXPECT_EQ(queue_.TakeInOrder(Seq(99)).first, nullptr);
@@ -78,7 +79,7 @@ TEST_F(ReassemblyTest, HandsOverWhatTheHoleHeldBack) {
   EXPECT_THAT(Sacks(queue_), IsEmpty());
 }
 
-TEST_F(ReassemblyTest, StopsAtTheNextHole) {
+TEST_F(OutOfOrderQueueTest, StopsAtTheNextHole) {
   Insert(100, 200);
   Insert(300, 400);
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100))), BytesAt(Seq(100), 100));
@@ -86,15 +87,15 @@ TEST_F(ReassemblyTest, StopsAtTheNextHole) {
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(300))), BytesAt(Seq(300), 100));
 }
 
-TEST_F(ReassemblyTest, DropsWhatWasReceivedMeanwhile) {
+TEST_F(OutOfOrderQueueTest, DropsWhatWasReceivedMeanwhile) {
   Insert(100, 200);
   Insert(300, 1'300);
-  const Reassembly::Chain chain = queue_.TakeInOrder(Seq(350));
+  const OutOfOrderQueue::Chain chain = queue_.TakeInOrder(Seq(350));
   EXPECT_EQ(chain.duplicate, Block(100, 200));
   EXPECT_EQ(Consume(chain), BytesAt(Seq(350), 950));
 }
 
-TEST_F(ReassemblyTest, ExistingBytesWin) {
+TEST_F(OutOfOrderQueueTest, ExistingBytesWin) {
   Insert(10, Bytes(10, 'a'));
   const auto result = Insert(5, Bytes(10, 'b'));
   EXPECT_EQ(result.duplicate, Block(10, 15));
@@ -103,7 +104,7 @@ TEST_F(ReassemblyTest, ExistingBytesWin) {
   EXPECT_EQ(std::string(all.begin(), all.end()), "bbbbbaaaaaaaaaaccccc");
 }
 
-TEST_F(ReassemblyTest, ACoveredRangeGivesWay) {
+TEST_F(OutOfOrderQueueTest, ACoveredRangeGivesWay) {
   Insert(10, Bytes(5, 'a'));
   Insert(20, Bytes(5, 'b'));
   Insert(30, Bytes(5, 'c'));
@@ -113,7 +114,7 @@ TEST_F(ReassemblyTest, ACoveredRangeGivesWay) {
   EXPECT_EQ(std::string(all.begin(), all.end()), "dddddddddddddddddddddddddccccc");
 }
 
-TEST_F(ReassemblyTest, ReportsAWholeDuplicate) {
+TEST_F(OutOfOrderQueueTest, ReportsAWholeDuplicate) {
   Insert(100, 200);
   for (const auto& [begin, end] : {std::pair(100u, 200u), {120u, 130u}, {100u, 101u}}) {
     const auto result = Insert(begin, end);
@@ -123,7 +124,7 @@ TEST_F(ReassemblyTest, ReportsAWholeDuplicate) {
   EXPECT_EQ(queue_.buffers(), 1u);
 }
 
-TEST_F(ReassemblyTest, SackBlocksComeMostRecentFirst) {
+TEST_F(OutOfOrderQueueTest, SackBlocksComeMostRecentFirst) {
   Insert(10, 20);
   Insert(30, 40);
   Insert(50, 60);
@@ -142,7 +143,7 @@ TEST_F(ReassemblyTest, SackBlocksComeMostRecentFirst) {
   EXPECT_EQ(three[2], Block(70, 80));
 }
 
-TEST_F(ReassemblyTest, OneByteSegmentsInOrderShareBuffers) {
+TEST_F(OutOfOrderQueueTest, OneByteSegmentsInOrderShareBuffers) {
   for (uint32_t i = 0; i < 1'000; ++i) {
     EXPECT_EQ(Insert(100 + i, 101 + i).coalesced, i != 0);
   }
@@ -150,14 +151,14 @@ TEST_F(ReassemblyTest, OneByteSegmentsInOrderShareBuffers) {
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100))), BytesAt(Seq(100), 1'000));
 }
 
-TEST_F(ReassemblyTest, OneByteSegmentsBackwardsShareBuffers) {
+TEST_F(OutOfOrderQueueTest, OneByteSegmentsBackwardsShareBuffers) {
   for (uint32_t i = 1'000; i-- > 0;) Insert(100 + i, 101 + i);
   EXPECT_LE(queue_.buffers(), 1 + 1'000 / kBufferHeadroom);
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(100, 1'100)));
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100))), BytesAt(Seq(100), 1'000));
 }
 
-TEST_F(ReassemblyTest, FilledHolesFreeTheBuffersOfTheirNeighbours) {
+TEST_F(OutOfOrderQueueTest, FilledHolesFreeTheBuffersOfTheirNeighbours) {
   for (uint32_t i = 0; i < 1'000; i += 2) Insert(100 + i, 101 + i);
   EXPECT_EQ(queue_.buffers(), 500u);
   for (uint32_t i = 1; i < 1'000; i += 2) Insert(100 + i, 101 + i);
@@ -165,7 +166,7 @@ TEST_F(ReassemblyTest, FilledHolesFreeTheBuffersOfTheirNeighbours) {
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100))), BytesAt(Seq(100), 1'000));
 }
 
-TEST_F(ReassemblyTest, GivesUpTheFarEndForWhatIsNearer) {
+TEST_F(OutOfOrderQueueTest, GivesUpTheFarEndForWhatIsNearer) {
   const uint32_t max = 16 * kBufferRoom;
   for (uint32_t i = 0; i < 16; ++i) Insert(100'000 + i * 1'000, 101'000 + i * 1'000, max);
   EXPECT_EQ(Insert(120'000, 120'001, max).outcome, Outcome::kRefused);
@@ -181,7 +182,7 @@ TEST_F(ReassemblyTest, GivesUpTheFarEndForWhatIsNearer) {
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100'000))), BytesAt(Seq(100'000), 14'000));
 }
 
-TEST_F(ReassemblyTest, ALoweredBoundIsMet) {
+TEST_F(OutOfOrderQueueTest, ALoweredBoundIsMet) {
   for (uint32_t i = 1; i <= 16; ++i) Insert(10'000 * i, 10'000 * i + 1'000);
   const auto result = Insert(10, 20, 4 * kBufferRoom);
   EXPECT_EQ(result.outcome, Outcome::kQueued);
@@ -189,7 +190,7 @@ TEST_F(ReassemblyTest, ALoweredBoundIsMet) {
   EXPECT_EQ(queue_.end(), Seq(31'000));
 }
 
-TEST_F(ReassemblyTest, PruneGivesUpWholeRangesToo) {
+TEST_F(OutOfOrderQueueTest, PruneGivesUpWholeRangesToo) {
   for (uint32_t i = 0; i < 10; ++i) Insert(1'000 * i, 1'000 * i + 600);
   EXPECT_EQ(queue_.Prune(1), 2 * kBufferRoom);  // an eighth, rounded up
   EXPECT_EQ(queue_.end(), Seq(7'600));
@@ -201,7 +202,7 @@ TEST_F(ReassemblyTest, PruneGivesUpWholeRangesToo) {
   EXPECT_EQ(queue_.Prune(1), 0u);
 }
 
-TEST_F(ReassemblyTest, ALooseSegmentIsCopied) {
+TEST_F(OutOfOrderQueueTest, ALooseSegmentIsCopied) {
   const Bytes bytes = BytesAt(Seq(500), 5'000);
   EXPECT_EQ(queue_.Insert({}, bytes, pool_, Seq(500), UINT32_MAX).outcome, Outcome::kQueued);
   EXPECT_EQ(queue_.buffers(), 3u);
@@ -232,7 +233,7 @@ std::vector<std::vector<uint32_t>> AttackOrders(uint32_t count) {
   return {up, down, shuffled, inward};
 }
 
-TEST_F(ReassemblyTest, OneByteSegmentsCostLogarithmicWork) {
+TEST_F(OutOfOrderQueueTest, OneByteSegmentsCostLogarithmicWork) {
   constexpr uint32_t kCount = 3'000;
   const uint32_t log2 = std::bit_width(kCount);
   for (const std::vector<uint32_t>& order : AttackOrders(kCount)) {
@@ -249,7 +250,7 @@ TEST_F(ReassemblyTest, OneByteSegmentsCostLogarithmicWork) {
   }
 }
 
-TEST_F(ReassemblyTest, AFloodBeyondTheMemoryBoundCostsLogarithmicWork) {
+TEST_F(OutOfOrderQueueTest, AFloodBeyondTheMemoryBoundCostsLogarithmicWork) {
   constexpr uint32_t kBuffers = 500;
   const uint32_t max = kBuffers * kBufferRoom;
   SeededRandom random(7);
@@ -268,7 +269,7 @@ TEST_F(ReassemblyTest, AFloodBeyondTheMemoryBoundCostsLogarithmicWork) {
   }
 }
 
-TEST_F(ReassemblyTest, ALongChainIsCutInAmortisedConstantTime) {
+TEST_F(OutOfOrderQueueTest, ALongChainIsCutInAmortisedConstantTime) {
   constexpr uint32_t kBuffers = 1'000;
   const uint32_t max = kBuffers * kBufferRoom;
   constexpr uint32_t kBase = 1u << 20;
@@ -391,7 +392,7 @@ class ReassemblyModel {
     std::erase_if(sacks_,
                   [&](const SackBlock& b) { return b.begin >= block.begin && b.end <= block.end; });
     sacks_.insert(sacks_.begin(), block);
-    if (sacks_.size() > Reassembly::kMaxSackBlocks) sacks_.pop_back();
+    if (sacks_.size() > OutOfOrderQueue::kMaxSackBlocks) sacks_.pop_back();
   }
 
   void Advance() {
@@ -403,7 +404,7 @@ class ReassemblyModel {
     }
     const SackBlock duplicate = FirstRun(0, to);
     const uint32_t end = RunEnd(to);
-    const Reassembly::Chain chain = queue_.TakeInOrder(base_ + to);
+    const OutOfOrderQueue::Chain chain = queue_.TakeInOrder(base_ + to);
     ASSERT_EQ(chain.duplicate, duplicate);
     ASSERT_EQ(Consume(chain), BytesAt(base_ + to, end - to));
     base_ += end;
@@ -436,10 +437,10 @@ class ReassemblyModel {
   std::vector<bool> held_;  // held_[i] is about base_ + i; the last is never set
   std::vector<SackBlock> sacks_;
   HeapPool pool_{1'500};
-  Reassembly queue_{99};
+  OutOfOrderQueue queue_{99};
 };
 
-TEST(Reassembly, BehavesLikeAWindowOfBytes) {
+TEST(OutOfOrderQueue, BehavesLikeAWindowOfBytes) {
   for (uint64_t seed = 1; seed <= 16; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     // Half of them cross the end of the sequence space.
