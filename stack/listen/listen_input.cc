@@ -4,6 +4,7 @@
 #include "stack/listen/passive_open.h"
 #include "stack/tcp/reset.h"
 #include "stack/tcp/window.h"
+#include "stack/wire/ethernet.h"
 
 namespace usher {
 namespace {
@@ -195,9 +196,20 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   ++l.young;
   ++l.counters.requests;
   table_.SetTimer(index, context_.now + TimeoutOf(r));
+  if (l.spec.save_syn) SaveSyn(index, s);
   TxFrame frame;  // without a buffer the timer sends it
   if (context_.egress.BeginReply(*s.packet, &frame)) SendSynAck(frame, index, s.tuple, mss);
   return {.new_request = index};
+}
+
+void PassiveOpen::SaveSyn(uint32_t request, const Segment& s) {
+  const L4Packet& packet = *s.packet;
+  const auto ethernet = EthernetView::Parse({packet.packet.data, packet.packet.length});
+  const uint8_t* const begin = packet.packet.data + (ethernet ? ethernet->header_size() : 0);
+  const uint8_t* const end = s.payload;
+  if (!ethernet || end <= begin || end - begin > packet.packet.length) return;  // put together
+  saved_syns_.Save(request, {begin, static_cast<size_t>(end - begin)});
+  table_[request].has_saved_syn = true;
 }
 
 // ---- ACK of a cookie ----

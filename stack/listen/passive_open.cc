@@ -43,6 +43,7 @@ PassiveOpen::PassiveOpen(TcpContext& context, ObjectPool<TcpConnection>& connect
       random_(Seed(random)),
       cookies_(random),
       table_(config.max_requests),
+      saved_syns_(config.max_saved_syns, table_.index_limit(), connections.capacity()),
       parking_(config.max_parked_acks),
       listeners_(std::min(config.max_listeners, kMaxListeners)),
       port_heads_(std::bit_ceil(std::max(64u, config.max_listeners)), kNone) {}
@@ -121,7 +122,7 @@ TcpConnection* PassiveOpen::Accept(Handle listener, Error* error) {
   TcpConnection* child = l->accept_queue.Pop(connections_);
   *error = child != nullptr ? Error::kNone : Error::kAgain;
   if (child == nullptr) return nullptr;
-  child->accepted = true;
+  child->OnAccepted(context_);
   ++l->counters.accepted;
   places_freed_ = true;
   return child;
@@ -140,6 +141,13 @@ Error PassiveOpen::SetSynCount(Handle listener, int count) {
   if (l == nullptr) return Error::kBadHandle;
   if (count < 1 || count > kMaxSynCount) return Error::kInvalid;
   l->spec.syncnt = static_cast<uint8_t>(count);
+  return Error::kNone;
+}
+
+Error PassiveOpen::SetSaveSyn(Handle listener, bool on) {
+  Listener* l = listeners_.Get(listener);
+  if (l == nullptr) return Error::kBadHandle;
+  l->spec.save_syn = on;
   return Error::kNone;
 }
 

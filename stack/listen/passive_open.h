@@ -25,6 +25,7 @@
 #include "stack/listen/backlog.h"
 #include "stack/listen/drop_ledger.h"
 #include "stack/listen/listener.h"
+#include "stack/listen/saved_syn.h"
 #include "stack/listen/syn_cookie.h"
 #include "stack/listen/syn_table.h"
 #include "stack/tcp/connection.h"
@@ -35,9 +36,10 @@
 namespace usher {
 
 struct PassiveOpenConfig {
-  uint32_t max_listeners = 1024;  // at most 4095
-  uint32_t max_requests = 65536;  // half-open requests of each family, all listeners together
-  uint32_t max_parked_acks = 64;  // see ListenSpec::cookie_ack_parking
+  uint32_t max_listeners = 1024;   // at most 4095
+  uint32_t max_requests = 65536;   // half-open requests of each family, all listeners together
+  uint32_t max_parked_acks = 64;   // see ListenSpec::cookie_ack_parking
+  uint32_t max_saved_syns = 1024;  // see ListenSpec::save_syn
   ListenModel default_model = ListenModel::kLinuxClassic;
   // This shard's place among those that share each listener's backlog.
   uint32_t shard_index = 0;
@@ -105,7 +107,15 @@ class PassiveOpen {
   // Linux.
   Error SetDeferAccept(Handle listener, uint32_t seconds);
   Error SetSynCount(Handle listener, int count);
+  Error SetSaveSyn(Handle listener, bool on);
   Error SetChildOptions(Handle listener, const TcpOptionsSet& options);
+
+  // TCP_SAVED_SYN: the headers of the SYN that began `child`, network header first. Empty: none.
+  std::span<const uint8_t> SavedSyn(const TcpConnection& child) const {
+    return saved_syns_.OfConnection(child.slot());
+  }
+  // When it was read, and when the connection's slot is freed.
+  void ForgetSavedSyn(const TcpConnection& child) { saved_syns_.ForgetConnection(child.slot()); }
 
   // ---- Segments ----
   // Whether a SYN to `local`:`port` would find a listener.
@@ -116,7 +126,10 @@ class PassiveOpen {
   // A segment of a half-open request.
   Outcome OnRequest(uint32_t request, Segment& s);
   // Frees the record of a removed request.
-  void Release(uint32_t request) { table_.Free(request); }
+  void Release(uint32_t request) {
+    if (table_[request].has_saved_syn) saved_syns_.ForgetRequest(request);
+    table_.Free(request);
+  }
   // Makes a connection of one parked ACK whose listener has a place now; null if there is none. The
   // shard calls it after the burst and after accepts, until null, and files each.
   TcpConnection* CompleteParked();
@@ -129,7 +142,7 @@ class PassiveOpen {
     table_.AdvanceTimers(context_.now, [&](uint32_t request) {
       if (OnTimer(request)) return;
       on_removed(request, table_.TupleOf(request));
-      table_.Free(request);
+      Release(request);
     });
     ExpireParked();
   }
@@ -206,6 +219,7 @@ class PassiveOpen {
   void AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu);
   Outcome AddRequest(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
                      std::optional<Seq> time_wait_iss);
+  void SaveSyn(uint32_t request, const Segment& s);
   bool CookiesExpected(const Listener& l) const;
   Outcome OnCookieAck(Listener& l, Segment& s);
   bool TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
@@ -249,6 +263,7 @@ class PassiveOpen {
   SeededRandom random_;  // ephemeral ports
   SynCookies cookies_;
   SynTable table_;
+  SavedSyns saved_syns_;
   AckParking parking_;
   ObjectPool<Listener> listeners_;
   std::vector<uint32_t> port_heads_;  // lists of listeners by port

@@ -191,6 +191,7 @@ PassiveOpen::Outcome PassiveOpen::Complete(Listener& l, uint32_t request, Segmen
     Refuse(l, DropReason::kAckNoConnection);
   if (child != nullptr) {
     ++l.counters.completed;
+    if (r.has_saved_syn) saved_syns_.MoveToConnection(request, child->slot());
     Leave(l, request);
     return {.removed_request = request, .child = child, .feed_child = true};
   }
