@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "stack/base/check.h"
 #include "stack/wire/ethernet.h"
 
 namespace usher {
@@ -188,6 +189,7 @@ bool Interface::ChooseSource(const IpAddress& remote, IpAddress* local) const {
 }
 
 void Interface::Receive(Instant now, std::span<const Packet> burst, Ingress& out) {
+  USHER_DCHECK(burst.size() <= kBurstSize);
   context_.now = now;
   out.tcp_count = 0;
   out.error_count = 0;

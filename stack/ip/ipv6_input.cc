@@ -47,8 +47,10 @@ bool Interface::ReceiveIpv6(const RxFrame& frame, Ingress& out) {
   const IpAddress src = ip->src();
   const IpAddress dst = ip->dst();
   // No source is a group or the loopback, and our own would be a packet to ourselves (LAND).
-  if (addresses_.Has6(src)) HearImpostor(frame, *ip);
-  if (src.is_multicast() || src.is_loopback() || addresses_.Has6(src)) [[unlikely]] {
+  const bool impostor = addresses_.Has6(src);
+  if (impostor) HearImpostor(frame, *ip);
+  const uint8_t first = src.bytes()[0];
+  if (impostor || first == 0xff || (first == 0 && src.is_loopback())) [[unlikely]] {
     counters_.Add(Counter::Ip6InAddrErrors);
     return false;
   }

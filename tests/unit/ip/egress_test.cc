@@ -76,6 +76,34 @@ TEST_F(EgressTest, AnswerTurnsTheSegmentRoundInItsOwnBuffer) {
   EXPECT_EQ(port_->sent_count(), 0u);
 }
 
+TEST_F(EgressTest, HeaderFieldsAreTheTransports) {
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  for (int tos = 0; tos < 256; ++tos) {
+    TxFrame frame;
+    ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame));
+    WriteTcp(frame.l4, Pattern(static_cast<size_t>(tos)));
+    egress_->CommitTcp(frame, {.local = local_,
+                               .remote = peer_,
+                               .header_length = 20,
+                               .payload_length = static_cast<uint16_t>(tos),
+                               .payload_sum = checksum::Sum(Pattern(static_cast<size_t>(tos))),
+                               .tos = static_cast<uint8_t>(tos),
+                               .hop_limit = static_cast<uint8_t>(255 - tos)});
+    egress_->Flush();
+    const Bytes sent = Sent();
+    const auto ip = Ipv4View::Parse(ByteSpan(sent).subspan(14));
+    ASSERT_TRUE(ip);
+    EXPECT_TRUE(ip->VerifyChecksum()) << tos;
+    EXPECT_EQ(ip->dscp_ecn(), tos);
+    EXPECT_EQ(ip->ttl(), 255 - tos);
+    EXPECT_EQ(ip->protocol(), IpProtocol::kTcp);
+    EXPECT_TRUE(TcpChecksumGood(sent, 14, local_, peer_)) << tos;
+  }
+}
+
 TEST_F(EgressTest, PortThatSumsFindsThePseudoHeader) {
   capabilities_.tx_flags = kTxTcpChecksum;
   Make();
