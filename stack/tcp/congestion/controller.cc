@@ -87,6 +87,11 @@ void CongestionController::SlowStart(const CongestionAck& ack, uint32_t* deliver
 }
 
 void CongestionController::AvoidCongestion(uint32_t delivered, uint32_t bytes_per_mss) {
+  // Credit saved up while growth was dearer buys one segment, not as many as it would pay for now.
+  if (acked_bytes_ >= bytes_per_mss) {
+    acked_bytes_ = 0;
+    cwnd_ = Grown(cwnd_, mss_);
+  }
   const uint64_t acked = uint64_t{acked_bytes_} + delivered;
   cwnd_ = Grown(cwnd_, acked / bytes_per_mss * mss_);
   acked_bytes_ = static_cast<uint32_t>(acked % bytes_per_mss);

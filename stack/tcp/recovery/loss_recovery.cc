@@ -39,6 +39,7 @@ AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& i
   out.prior_in_flight_bytes = in_flight_bytes(context.pool);
   const bool had_queue = !queue_.empty();
   if (pass.una_advanced) timeouts_ = 0;
+  frto_wants_new_ = false;
 
   TakeSacks(pass);
   if (had_queue) {

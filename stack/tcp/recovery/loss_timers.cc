@@ -74,9 +74,9 @@ std::optional<Retransmission> LossRecovery::NextRetransmission(const RecoveryCon
                                                                uint32_t max_length) {
   SentSegmentPool& pool = context.pool;
   if (frto_wants_new_) {
-    frto_wants_new_ = false;
-    // F-RTO waits for what its new data brings. None left, so there is nothing to wait for.
+    // F-RTO waits for what its new data brings. If none left, there is nothing to wait for.
     if (!queue_.empty() && SndNxt(pool) != high_seq_) return std::nullopt;
+    frto_wants_new_ = false;
     frto_ = false;
   }
   const SegmentIndex i = queue_.NextLost(pool);

@@ -16,9 +16,10 @@ bool Prr::OnAck(const Ack& ack, uint32_t* cwnd_bytes) {
   int64_t send = 0;
   const int64_t room = static_cast<int64_t>(ack.ssthresh_bytes) - ack.in_flight_bytes;
   if (room < 0) {
-    const uint64_t share =
-        (static_cast<uint64_t>(ack.ssthresh_bytes) * delivered_ + prior_cwnd_ - 1) / prior_cwnd_;
-    send = static_cast<int64_t>(share) - out_;
+    const uint64_t share = static_cast<uint64_t>(ack.ssthresh_bytes) * delivered_ / prior_cwnd_;
+    // Whole segments, rounded up as RFC 6937's CEIL does: half a segment could not be sent anyway.
+    const uint64_t segments = (share + ack.mss - 1) / ack.mss;
+    send = static_cast<int64_t>(segments * ack.mss) - out_;
   } else {
     send = std::max(static_cast<int64_t>(delivered_) - out_,
                     static_cast<int64_t>(ack.delivered_bytes));
