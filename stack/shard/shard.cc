@@ -139,23 +139,21 @@ uint32_t Shard::PollInterface(size_t i) {
   std::array<Packet, kBurstSize> burst;
   const uint32_t count = ports_[i]->RxBurst(burst);
   if (count == 0) return 0;
-  Ingress ingress;
-  interfaces_[i]->Receive(context_.now, std::span(burst).first(count), ingress);
-  ProcessSegments(ingress);
-  for (uint32_t e = 0; e < ingress.error_count; ++e) OnIcmpError(ingress.errors[e]);
+  interfaces_[i]->Receive(context_.now, std::span(burst).first(count), ingress_);
+  ProcessSegments();
+  for (uint32_t e = 0; e < ingress_.error_count; ++e) OnIcmpError(ingress_.errors[e]);
   return count;
 }
 
 // Three passes over the burst, so that the memory each needs is on its way while the others are
 // worked on: parse and hash; find; process.
-void Shard::ProcessSegments(Ingress& ingress) {
-  std::array<Segment, kBurstSize> segments;
+void Shard::ProcessSegments() {
   std::array<uint64_t, kBurstSize> hashes;
   std::array<FlowId, kBurstSize> flows;
   uint32_t count = 0;
-  for (uint32_t i = 0; i < ingress.tcp_count; ++i) {
-    L4Packet& packet = ingress.tcp[i];
-    Segment& s = segments[count];
+  for (uint32_t i = 0; i < ingress_.tcp_count; ++i) {
+    L4Packet& packet = ingress_.tcp[i];
+    Segment& s = segments_[count];
     if (!Segment::Parse(packet, counters_, &s)) {
       if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
       continue;
@@ -165,12 +163,12 @@ void Shard::ProcessSegments(Ingress& ingress) {
     ++count;
   }
   for (uint32_t i = 0; i < count; ++i) {
-    flows[i] = Find(segments[i].tuple, hashes[i]);
+    flows[i] = Find(segments_[i].tuple, hashes[i]);
     if (flows[i] != FlowId::None()) PrefetchFlow(flows[i]);
   }
   const uint64_t version = demux_.version();
   for (uint32_t i = 0; i < count; ++i) {
-    Segment& s = segments[i];
+    Segment& s = segments_[i];
     // What an earlier segment of the burst filed or removed is looked up again.
     const FlowId flow = demux_.version() == version ? flows[i] : Find(s.tuple, hashes[i]);
     Dispatch(s, flow);

@@ -1,6 +1,7 @@
 // A shard: one core's share of the stack, from its ports to its applications. Shares nothing.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -136,7 +137,7 @@ class Shard {
   Shard(const ShardOptions& options, RandomSource& random);
 
   uint32_t PollInterface(size_t i);
-  void ProcessSegments(Ingress& ingress);
+  void ProcessSegments();
   void Dispatch(Segment& s, FlowId flow);
   void ToConnection(TcpConnection& c, Segment& s);
   void ToTimeWait(uint32_t index, Segment& s);
@@ -173,6 +174,9 @@ class Shard {
   std::vector<Port*> ports_;
   std::vector<void*> listener_owners_;  // by the listener's index
   std::vector<uint32_t> dead_;  // slots to free at the end of the pass; capacity of the pool
+  // Of the burst at work; here so that no pass has to clear them.
+  Ingress ingress_;
+  std::array<Segment, kBurstSize> segments_;
   ShardEvents* events_ = nullptr;
   SipKey port_key_;
   uint32_t next_ephemeral_ = 0;
