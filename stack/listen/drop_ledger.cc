@@ -40,6 +40,8 @@ const char* ToString(DropReason reason) {
       return "syn-ended-by-syn";
     case DropReason::kSynEndedByClose:
       return "syn-ended-by-close";
+    case DropReason::kSynEndedByCookie:
+      return "syn-ended-by-cookie";
     case DropReason::kSynEndedByOverflow:
       return "syn-ended-by-overflow";
     case DropReason::kAckNoListener:

@@ -39,6 +39,7 @@ enum class DropReason : uint8_t {
   kSynEndedByReset,     // RST at RCV.NXT
   kSynEndedBySyn,       // by kSynInWindow
   kSynEndedByClose,     // its listener was closed
+  kSynEndedByCookie,    // an earlier cookie's ACK made the connection of its name
   kSynEndedByOverflow,  // accept queue full and tcp_abort_on_overflow
   // -- ACKs --
   kAckNoListener,       // RST

@@ -64,7 +64,8 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
                                              std::optional<Seq> time_wait_iss) {
   if (s.Has(TcpFlags::kRst)) {
-    if (l.parked > 0) Unpark(l, s);
+    const uint32_t parked = l.parked > 0 ? parking_.Find(s.tuple) : kNone;
+    if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1) Unpark(l, s.tuple);
     return {};
   }
   if (s.Has(TcpFlags::kAck)) {
@@ -126,6 +127,7 @@ PassiveOpen::Outcome PassiveOpen::OnSyn(Listener& l, Segment& s, std::optional<S
   if (!bsd && !time_wait_iss && sysctls.tcp_syncookies == 0 && InLastQuarter(l))
     return Refuse(l, DropReason::kSynLastQuarter);
 
+  Unpark(l, s.tuple);
   const Offer offer = ReadOffer(l, s);
   if (!by_cookie) return AddRequest(l, s, offer, mtu, time_wait_iss);
   if (l.spec.strict_cookies && !offer.timestamps) return Refuse(l, DropReason::kSynNoTimestamp);
@@ -304,11 +306,11 @@ PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeRes
   return {.child = child, .feed_child = true};
 }
 
-// A client that gave up waiting for what is parked.
-void PassiveOpen::Unpark(Listener& l, const Segment& s) {
-  const uint32_t parked = parking_.Find(s.tuple);
-  if (parked == kNone || parking_[parked].listener != l.id) return;
-  if (s.seq != parking_[parked].handshake.irs + 1) return;
+// The client has given up what is parked, or begins anew.
+void PassiveOpen::Unpark(Listener& l, const FourTuple& tuple) {
+  if (l.parked == 0) return;
+  const uint32_t parked = parking_.Find(tuple);
+  if (parked == kNone) return;
   parking_.Remove(parked);
   --l.parked;
   l.counters.drops.Add(DropReason::kAckParkedGone);

@@ -206,6 +206,9 @@ class PassiveOpen {
   void Limit(Listener& l, int backlog);
   TcpConnection* MakeChild(Listener& l, const HandshakeResult& handshake);
   void Enqueue(Listener& l, TcpConnection& child);
+  bool IsParked(const Listener& l, const FourTuple& tuple) const {
+    return l.parked > 0 && parking_.Find(tuple) != kNone;
+  }
   bool Park(Listener& l, const HandshakeResult& handshake);
   void DropParkedOf(Listener& l);
   void ExpireParked();
@@ -225,7 +228,7 @@ class PassiveOpen {
   bool TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
                          HandshakeResult* h) const;
   Outcome CompleteCookie(Listener& l, const HandshakeResult& h);
-  void Unpark(Listener& l, const Segment& s);
+  void Unpark(Listener& l, const FourTuple& tuple);
   Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
   Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue
   Outcome Reset(Listener& l, DropReason reason, Segment& s);

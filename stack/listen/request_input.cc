@@ -84,7 +84,12 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
   if (s.seq == r.irs && (s.flags & kMainFlags) == TcpFlags::kSyn && !paws_reject)
     return OnDuplicateSyn(l, request, s);
   // An acknowledgment of something we did not send: not of this request. It may be a cookie's.
-  if (s.Has(TcpFlags::kAck) && s.ack != r.iss + 1) return AtListener(l, s, std::nullopt);
+  if (s.Has(TcpFlags::kAck) && s.ack != r.iss + 1) {
+    Outcome outcome = AtListener(l, s, std::nullopt);
+    if (outcome.child != nullptr || IsParked(l, s.tuple))  // then the name is taken
+      outcome.removed_request = End(l, request, DropReason::kSynEndedByCookie).removed_request;
+    return outcome;
+  }
 
   // First, check the sequence number.
   if (paws_reject) {

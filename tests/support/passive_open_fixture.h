@@ -24,6 +24,7 @@ class PassiveOpenTest : public ::testing::Test {
 
   PassiveOpenTest() {
     sysctls_.tcp_max_syn_backlog = 8192;
+    sysctls_.tcp_rmem = {4096, 131072, 6291456};
     sysctls_.tcp_max_tw_buckets = 1024;
     sysctls_.tcp_max_orphans = 1024;
     sysctls_.tcp_mem = {1 << 20, 1 << 20, 1 << 20};

@@ -174,6 +174,8 @@ struct SentTcp {
   uint32_t tsval() const { return options.timestamps ? options.timestamps->value : 0; }
 };
 
+inline std::string Print(Seq seq) { return std::to_string(seq.value()); }
+
 inline std::ostream& operator<<(std::ostream& out, const SentTcp& s) {
   out << "[" << FlagsToString(s.flags) << "] to " << ToString(s.tuple.remote, s.tuple.remote_port)
       << " seq " << s.seq.value() << " ack " << s.ack.value() << " win " << s.window;
@@ -232,8 +234,8 @@ inline std::optional<SentTcp> ParseSent(const Bytes& frame) {
 MATCHER_P(HasFlags, text, std::string("has flags ") + text) {
   return arg.flags == FlagsFromString(text);
 }
-MATCHER_P(Acks, number, "") { return arg.ack == number; }
-MATCHER_P(HasSeq, number, "") { return arg.seq == number; }
+MATCHER_P(Acks, number, "acks " + Print(number)) { return arg.ack == number; }
+MATCHER_P(HasSeq, number, "has seq " + Print(number)) { return arg.seq == number; }
 MATCHER_P(HasMss, mss, "") { return arg.options.mss == std::optional<uint16_t>(mss); }
 MATCHER_P(HasWindow, window, "") { return arg.window == window; }
 MATCHER_P(HasPayload, text, "") { return arg.payload == text; }

@@ -1,0 +1,135 @@
+#include "stack/listen/backlog.h"
+
+#include <gtest/gtest.h>
+
+#include <climits>
+
+namespace usher {
+namespace {
+
+struct Row {
+  ListenModel model;
+  int backlog;
+  int somaxconn;
+  int max_syn_backlog;
+  uint32_t accept_limit;
+  uint32_t half_open_capacity;
+  HeldBackBy held_back_by;
+};
+
+constexpr auto kClassic = ListenModel::kLinuxClassic;
+constexpr auto kLinux = ListenModel::kLinux;
+constexpr auto kBsd = ListenModel::kBsd;
+
+constexpr Row kRows[] = {
+    // The worked examples of the literature: raising somaxconn alone, or tcp_max_syn_backlog alone,
+    // may do nothing.
+    {kClassic, 5, 128, 8192, 5, 16, HeldBackBy::kBacklog},
+    {kClassic, 5, 4096, 8192, 5, 16, HeldBackBy::kBacklog},
+    {kClassic, 512, 128, 8192, 128, 256, HeldBackBy::kSomaxconn},
+    {kClassic, 512, 128, 1 << 20, 128, 256, HeldBackBy::kSomaxconn},
+    {kClassic, 512, 4096, 8192, 512, 1024, HeldBackBy::kBacklog},
+    {kClassic, 4096, 4096, 256, 4096, 512, HeldBackBy::kMaxSynBacklog},
+    // Bounds of the classic table: never below 16, and a power of two above the smallest of three.
+    {kClassic, 0, 128, 8192, 0, 16, HeldBackBy::kBacklog},
+    {kClassic, 7, 128, 8192, 7, 16, HeldBackBy::kBacklog},
+    {kClassic, 15, 128, 8192, 15, 16, HeldBackBy::kBacklog},
+    {kClassic, 16, 128, 8192, 16, 32, HeldBackBy::kBacklog},
+    {kClassic, 255, 4096, 8192, 255, 256, HeldBackBy::kBacklog},
+    {kClassic, 256, 4096, 8192, 256, 512, HeldBackBy::kBacklog},
+    {kClassic, 100, 4096, 0, 100, 16, HeldBackBy::kMaxSynBacklog},
+    {kClassic, INT_MAX, INT_MAX, INT_MAX, INT_MAX, 1u << 31, HeldBackBy::kBacklog},
+    // A negative backlog is a huge unsigned one.
+    {kClassic, -1, 128, 8192, 128, 256, HeldBackBy::kSomaxconn},
+    {kLinux, -1, 4096, 8192, 4096, 4097, HeldBackBy::kSomaxconn},
+    {kLinux, INT_MIN, 4096, 8192, 4096, 4097, HeldBackBy::kSomaxconn},
+    {kBsd, -1, 128, 8192, 0, 1, HeldBackBy::kBacklog},
+    // Linux today: tcp_max_syn_backlog does not size anything.
+    {kLinux, 5, 128, 8192, 5, 6, HeldBackBy::kBacklog},
+    {kLinux, 0, 128, 8192, 0, 1, HeldBackBy::kBacklog},
+    {kLinux, 512, 128, 16, 128, 129, HeldBackBy::kSomaxconn},
+    {kLinux, 512, 0, 16, 0, 1, HeldBackBy::kSomaxconn},
+    // 4.4BSD's fudge: one and a half times.
+    {kBsd, 5, 128, 8192, 5, 8, HeldBackBy::kBacklog},
+    {kBsd, 0, 128, 8192, 0, 1, HeldBackBy::kBacklog},
+    {kBsd, 1, 128, 8192, 1, 2, HeldBackBy::kBacklog},
+    {kBsd, 512, 128, 8192, 128, 193, HeldBackBy::kSomaxconn},
+};
+
+TEST(BacklogTest, ClampsAsEachModelDoes) {
+  for (const Row& r : kRows) {
+    SCOPED_TRACE(std::string(ToString(r.model)) + " backlog " + std::to_string(r.backlog) +
+                 " somaxconn " + std::to_string(r.somaxconn) + " max_syn_backlog " +
+                 std::to_string(r.max_syn_backlog));
+    const BacklogLimits limits = ClampBacklog(r.model, r.backlog, r.somaxconn, r.max_syn_backlog);
+    EXPECT_EQ(limits.accept_limit, r.accept_limit);
+    EXPECT_EQ(limits.half_open_capacity, r.half_open_capacity);
+    EXPECT_EQ(limits.held_back_by, r.held_back_by)
+        << ToString(limits.held_back_by) << ", not " << ToString(r.held_back_by);
+  }
+}
+
+TEST(BacklogTest, TheNamedLimitIsTheOneThatHelps) {
+  // Whatever the three are: raising the two that are not named changes nothing.
+  for (const int backlog : {1, 5, 60, 128, 700})
+    for (const int somaxconn : {1, 64, 128, 4096})
+      for (const int syn : {16, 128, 256, 8192}) {
+        const BacklogLimits limits = ClampBacklog(kClassic, backlog, somaxconn, syn);
+        const bool by_backlog = limits.held_back_by == HeldBackBy::kBacklog;
+        const bool by_somaxconn = limits.held_back_by == HeldBackBy::kSomaxconn;
+        const bool by_syn = limits.held_back_by == HeldBackBy::kMaxSynBacklog;
+        const BacklogLimits others =
+            ClampBacklog(kClassic, by_backlog ? backlog : 1 << 20,
+                         by_somaxconn ? somaxconn : 1 << 20, by_syn ? syn : 1 << 20);
+        EXPECT_EQ(others.half_open_capacity, limits.half_open_capacity);
+      }
+}
+
+TEST(BacklogTest, SharesAddUpToTheWhole) {
+  for (const ListenModel model : {kClassic, kLinux, kBsd})
+    for (const int backlog : {7, 8, 100, 1000})
+      for (const uint32_t shards : {1u, 2u, 3u, 8u}) {
+        const BacklogLimits whole = ClampBacklog(model, backlog, 4096, 8192);
+        uint32_t places = 0;
+        uint32_t capacity = 0;
+        for (uint32_t i = 0; i < shards; ++i) {
+          const BacklogLimits share = ShareOf(model, whole, i, shards);
+          places += share.accept_limit + 1;
+          capacity += share.half_open_capacity;
+        }
+        EXPECT_EQ(places, whole.accept_limit + 1);
+        if (model != kBsd) {
+          EXPECT_EQ(capacity, whole.half_open_capacity);
+        }
+      }
+}
+
+TEST(BacklogTest, EveryShardHasAPlace) {
+  const BacklogLimits whole = ClampBacklog(kLinux, 0, 4096, 8192);
+  for (uint32_t i = 0; i < 8; ++i) {
+    const BacklogLimits share = ShareOf(kLinux, whole, i, 8);
+    EXPECT_EQ(share.accept_limit, 0u);
+    EXPECT_EQ(share.half_open_capacity, 1u);
+  }
+}
+
+TEST(BacklogTest, DeferAcceptCountsInSynAckTimeouts) {
+  // Timeouts of 1, 2, 4, ... seconds: their sums are 1, 3, 7, 15, 31, 63, 127.
+  EXPECT_EQ(DeferAcceptRetries(0, 120), 0);
+  EXPECT_EQ(DeferAcceptRetries(1, 120), 1);
+  EXPECT_EQ(DeferAcceptRetries(2, 120), 2);
+  EXPECT_EQ(DeferAcceptRetries(3, 120), 2);
+  EXPECT_EQ(DeferAcceptRetries(4, 120), 3);
+  EXPECT_EQ(DeferAcceptRetries(63, 120), 6);
+  EXPECT_EQ(DeferAcceptRetries(127, 120), 7);
+  EXPECT_EQ(DeferAcceptRetries(128, 120), 8);  // the next ones are 120 s each
+  EXPECT_EQ(DeferAcceptRetries(247, 120), 8);
+  EXPECT_EQ(DeferAcceptRetries(248, 120), 9);
+  EXPECT_EQ(DeferAcceptRetries(UINT32_MAX, 120), 255);
+  EXPECT_EQ(DeferAcceptSeconds(0, 120), 0u);
+  EXPECT_EQ(DeferAcceptSeconds(3, 120), 7u);
+  EXPECT_EQ(DeferAcceptSeconds(8, 120), 247u);
+}
+
+}  // namespace
+}  // namespace usher

@@ -1,0 +1,605 @@
+// A segment at LISTEN, row by row of the rules, under all three models.
+#include "tests/support/passive_open_fixture.h"
+
+namespace usher::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Not;
+
+class ListenInputTest : public PassiveOpenTest {
+ protected:
+  // `n` SYNs that nobody completes, from clients `from` on.
+  void FillHalfOpen(uint32_t n, uint32_t from = 1000) {
+    for (uint32_t i = 0; i < n; ++i) {
+      const size_t before = half_open();
+      Give(LinuxSyn(Client(from + i)));
+      ASSERT_EQ(half_open(), before + 1) << "request " << i;
+    }
+    DropSent();
+  }
+  // `n` handshakes that nobody accepts.
+  void FillAcceptQueue(Handle listener, uint32_t n, uint32_t from = 2000) {
+    for (uint32_t i = 0; i < n; ++i) {
+      Handshake(Client(from + i));
+      ASSERT_EQ(L(listener).accept_queue.length(), i + 1);
+    }
+    DropSent();
+  }
+  uint64_t Drops(Handle listener, DropReason reason) const {
+    return L(listener).counters.drops[reason];
+  }
+};
+
+class EachModelTest : public ListenInputTest, public ::testing::WithParamInterface<ListenModel> {
+ protected:
+  Handle ListenWith(int backlog) { return Listen({.backlog = backlog, .model = GetParam()}); }
+  bool linux_like() const { return GetParam() != ListenModel::kBsd; }
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, EachModelTest,
+                         ::testing::Values(ListenModel::kLinuxClassic, ListenModel::kLinux,
+                                           ListenModel::kBsd),
+                         [](const auto& model) {
+                           std::string name = ToString(model.param);
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// ---- What is not a SYN ----
+
+TEST_P(EachModelTest, ResetIsIgnored) {
+  const Handle listener = ListenWith(5);
+  GiveSilently(From(Client()).Rst(Seq(1)));
+  GiveSilently(From(Client()).Flags("RA").SeqNo(Seq(1)).AckNo(Seq(9)));
+  EXPECT_EQ(L(listener).counters.drops.syns() + L(listener).counters.drops.acks(), 0u);
+}
+
+TEST_P(EachModelTest, AckWithoutCookieIsReset) {
+  const Handle listener = ListenWith(5);
+  const SentTcp rst = Exchange(From(Client()).Ack(Seq(1), Seq(777)));
+  EXPECT_THAT(rst, AllOf(HasFlags("R"), HasSeq(Seq(777))));
+  EXPECT_EQ(Drops(listener, DropReason::kAckUnexpected), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesFailed), 0u) << "no cookie was sent: no hash";
+}
+
+TEST_P(EachModelTest, SynAckIsReset) {
+  const Handle listener = ListenWith(5);
+  const SentTcp rst = Exchange(From(Client()).Flags("SA").SeqNo(Seq(1)).AckNo(Seq(777)));
+  EXPECT_THAT(rst, AllOf(HasFlags("R"), HasSeq(Seq(777))));
+  EXPECT_EQ(Drops(listener, DropReason::kAckWithSyn), 1u);
+}
+
+TEST_P(EachModelTest, SynFinAndNoFlagsAreDropped) {
+  const Handle listener = ListenWith(5);
+  GiveSilently(From(Client()).Flags("SF").SeqNo(Seq(1)));
+  GiveSilently(From(Client()).FlagBits(0).SeqNo(Seq(1)));
+  GiveSilently(From(Client()).Flags("F").SeqNo(Seq(1)));
+  EXPECT_EQ(half_open(), 0u);
+  EXPECT_EQ(Drops(listener, DropReason::kSynBadFlags), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 0u);
+}
+
+TEST_P(EachModelTest, AllFlagCombinationsAreSafe) {
+  ListenWith(5);
+  for (uint16_t flags = 0; flags <= TcpFlags::kAll; ++flags) {
+    DropSent();
+    Give(From(Client(flags)).FlagBits(flags).SeqNo(Seq(5)).AckNo(Seq(6)).Data("x"));
+    const auto sent = TakeAll();
+    const bool rst = (flags & TcpFlags::kRst) != 0;
+    const bool ack = (flags & TcpFlags::kAck) != 0;
+    const bool syn = (flags & TcpFlags::kSyn) != 0 && (flags & TcpFlags::kFin) == 0;
+    if (rst || (!ack && !syn)) {
+      EXPECT_TRUE(sent.empty()) << FlagsToString(flags);
+    } else if (ack) {
+      ASSERT_EQ(sent.size(), 1u) << FlagsToString(flags);
+      EXPECT_THAT(sent[0], HasFlags("R")) << FlagsToString(flags);
+    }
+  }
+}
+
+TEST_P(EachModelTest, SynToNobodyIsResetAndCounted) {
+  ListenWith(5);
+  const SentTcp rst = Exchange(LinuxSyn(Client(0, 81), Seq(1000)));
+  EXPECT_THAT(rst, AllOf(HasFlags("RA"), Acks(Seq(1001)), HasSeq(Seq(0))));
+  EXPECT_EQ(passive_->without_listener().drops[DropReason::kSynNoListener], 1u);
+  Exchange(From(Client(0, 81)).Ack(Seq(1), Seq(2)));
+  EXPECT_EQ(passive_->without_listener().drops[DropReason::kAckNoListener], 1u);
+  GiveSilently(From(Client(0, 81)).Rst(Seq(1)));
+}
+
+TEST_P(EachModelTest, BroadcastSynIsDropped) {
+  const Handle listener = ListenWith(5);
+  GiveSilently(LinuxSyn(Client()).To(MacAddress::Broadcast()));
+  EXPECT_EQ(Drops(listener, DropReason::kSynNotUnicast), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
+}
+
+// LAND: from and to the same address and port.
+TEST_P(EachModelTest, SynFromOurselvesIsDropped) {
+  ListenWith(5);
+  GiveSilently(LinuxSyn({Ip("198.18.0.2"), Ip("198.18.0.2"), 80, 80}));
+  EXPECT_EQ(half_open(), 0u);
+}
+
+TEST_P(EachModelTest, DataOnASynIsNotTaken) {
+  ListenWith(5);
+  EXPECT_THAT(Exchange(LinuxSyn(Client(), Seq(1000)).Data("early")),
+              AllOf(HasFlags("SA"), Acks(Seq(1001))));
+}
+
+// ---- What the SYN-ACK says ----
+
+TEST_P(EachModelTest, SynAckOffersOnlyWhatTheSynOffered) {
+  ListenWith(100);
+  EXPECT_THAT(Exchange(PlainSyn(Client(1))),
+              AllOf(HasMss(1460), HasNoWindowScale(), Not(HasTimestamps()), Not(HasSackPermitted()),
+                    HasWindow(64240)));
+  EXPECT_THAT(Exchange(PlainSyn(Client(2)).WindowScale(3)),
+              AllOf(HasWindowScale(7), Not(HasTimestamps()), Not(HasSackPermitted())));
+  EXPECT_THAT(Exchange(PlainSyn(Client(3)).SackPermitted()),
+              AllOf(HasNoWindowScale(), Not(HasTimestamps()), HasSackPermitted()));
+  EXPECT_THAT(
+      Exchange(PlainSyn(Client(4)).Timestamps(9, 0)),
+      AllOf(HasNoWindowScale(), EchoesTimestamp(9), Not(HasSackPermitted()), HasWindow(65160)));
+}
+
+TEST_P(EachModelTest, SynAckBytesAreLinuxs) {
+  ListenWith(100);
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  Bytes expected = {2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0x13, 0x88, 1, 3, 3, 7};
+  Store32(expected.data() + 8, syn_ack.tsval());
+  EXPECT_EQ(syn_ack.option_bytes, expected);
+  EXPECT_EQ(syn_ack.tos, 0);
+}
+
+TEST_P(EachModelTest, SettingsTurnOptionsOff) {
+  ListenWith(100);
+  sysctls_.tcp_timestamps = 0;
+  EXPECT_THAT(Exchange(LinuxSyn(Client(1))), AllOf(Not(HasTimestamps()), HasWindowScale(7)));
+  sysctls_.tcp_timestamps = 1;
+  sysctls_.tcp_window_scaling = 0;
+  EXPECT_THAT(Exchange(LinuxSyn(Client(2))), AllOf(HasTimestamps(), HasNoWindowScale()));
+  sysctls_.tcp_sack = 0;
+  EXPECT_THAT(Exchange(LinuxSyn(Client(3))), AllOf(HasTimestamps(), Not(HasSackPermitted())));
+}
+
+TEST_P(EachModelTest, SynAckOverIpv6) {
+  Listen({.address = IpAddress(), .backlog = 5, .model = GetParam()});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client6()));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), HasMss(1440), HasWindowScale(7), HasTimestamps()));
+  Give(FinalAck(syn_ack));
+  EXPECT_EQ(children_.count(Client6()), 1u);
+}
+
+TEST_P(EachModelTest, UserMssBoundsBothDirections) {
+  ListenSpec spec{.backlog = 5, .model = GetParam()};
+  spec.options.user_mss = 700;
+  Listen(spec);
+  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasMss(700));
+}
+
+TEST_P(EachModelTest, TimeWaitPrescribesTheIss) {
+  const Handle listener = ListenWith(0);
+  const Bytes frame = LinuxSyn(Client(), Seq(1000));
+  ASSERT_TRUE(port_.Inject(frame));
+  context_->now = now_;
+  std::array<Packet, kBurstSize> burst;
+  Ingress in;
+  interface_->Receive(now_, {burst.data(), port_.RxBurst(burst)}, in);
+  usher::Segment s;
+  ASSERT_TRUE(usher::Segment::Parse(in.tcp[0], counters_, &s));
+  sysctls_.tcp_syncookies = 2;  // does not apply to it
+  Dispatch(s, Seq(4711));
+  EndPass();
+  const auto sent = TakeAll();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_THAT(sent[0], AllOf(HasFlags("SA"), HasSeq(Seq(4711))));
+  EXPECT_EQ(L(listener).half_open, 1u);
+}
+
+// ---- 1. Half-open full ----
+
+TEST_F(ListenInputTest, LinuxHalfOpenIsFullBeyondTheAcceptLimit) {
+  const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinux});
+  FillHalfOpen(3);
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 0u);
+  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 1u);
+  EXPECT_EQ(half_open(), 3u) << "a cookie stores nothing";
+  EXPECT_EQ(L(listener).counters.syncookies_sent, 1u);
+}
+
+TEST_F(ListenInputTest, ClassicHalfOpenIsFullAtTheTablesSize) {
+  Listen({.backlog = 2, .model = ListenModel::kLinuxClassic});
+  FillHalfOpen(16);
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 0u);
+  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 1u);
+  EXPECT_EQ(half_open(), 16u);
+}
+
+TEST_F(ListenInputTest, WithoutCookiesAFullTableDrops) {
+  sysctls_.tcp_syncookies = 0;
+  for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
+    const uint16_t port = model == ListenModel::kLinux ? 80 : 81;
+    const Handle listener = Listen({.port = port, .backlog = 2, .model = model});
+    const uint32_t room = model == ListenModel::kLinux ? 3 : 16;
+    for (uint32_t i = 0; i < room; ++i) Give(LinuxSyn(Client(i, port)));
+    const uint64_t drops = Count(Counter::TcpExtListenDrops);
+    GiveSilently(LinuxSyn(Client(100, port)));
+    EXPECT_EQ(Drops(listener, DropReason::kSynHalfOpenFull), 1u);
+    EXPECT_EQ(L(listener).counters.req_q_full_drop, 1u);
+    EXPECT_EQ(Count(Counter::TcpExtListenDrops), drops + 1);
+  }
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDrop), 2u);
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 0u);
+}
+
+// ---- 2. Accept queue full ----
+
+TEST_F(ListenInputTest, LinuxDropsEverySynWhenTheAcceptQueueIsFull) {
+  const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinux});
+  FillAcceptQueue(listener, 3);
+  GiveSilently(LinuxSyn(Client()));
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
+  EXPECT_EQ(Drops(listener, DropReason::kSynAcceptQueueFull), 1u);
+  ASSERT_NE(Accept(listener), nullptr);
+  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
+}
+
+TEST_F(ListenInputTest, ClassicStillTakesSynsWhileFewAreYoung) {
+  const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinuxClassic});
+  FillAcceptQueue(listener, 3);
+  EXPECT_THAT(Exchange(LinuxSyn(Client(1))), HasFlags("SA"));
+  EXPECT_THAT(Exchange(LinuxSyn(Client(2))), HasFlags("SA"));
+  GiveSilently(LinuxSyn(Client(3)));  // two young ones wait
+  EXPECT_EQ(Drops(listener, DropReason::kSynAcceptQueueFull), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
+  Pass(Duration::Millis(1100));  // their first timeout: not young any more
+  EXPECT_EQ(L(listener).young, 0u);
+  EXPECT_THAT(Exchange(LinuxSyn(Client(3))), HasFlags("SA"));
+}
+
+TEST_F(ListenInputTest, BacklogZeroAdmitsOne) {
+  for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
+    const uint16_t port = model == ListenModel::kLinux ? 80 : 81;
+    const Handle listener = Listen({.port = port, .backlog = 0, .model = model});
+    Handshake(Client(1, port));
+    EXPECT_EQ(L(listener).accept_queue.length(), 1u);
+    const SentTcp syn_ack =
+        model == ListenModel::kLinuxClassic ? Exchange(LinuxSyn(Client(2, port))) : SentTcp();
+    if (model == ListenModel::kLinux)
+      GiveSilently(LinuxSyn(Client(2, port)));
+    else
+      GiveSilently(FinalAck(syn_ack));
+    EXPECT_EQ(L(listener).accept_queue.length(), 1u);
+  }
+}
+
+// The SYN was marked for a cookie before the accept queue was looked at: the counters say so.
+TEST_F(ListenInputTest, MarkedSynMeetsAFullAcceptQueue) {
+  sysctls_.tcp_syncookies = 2;
+  const Handle listener = Listen({.backlog = 0, .model = ListenModel::kLinux});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
+  Give(FinalAck(syn_ack));
+  ASSERT_EQ(L(listener).accept_queue.length(), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 1u);
+  GiveSilently(LinuxSyn(Client(2)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 2u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
+}
+
+// ---- 3. The last quarter ----
+
+TEST_F(ListenInputTest, LastQuarterIsKeptForProvenPeersWithoutCookies) {
+  sysctls_.tcp_max_syn_backlog = 16;
+  for (const int syncookies : {0, 1}) {
+    sysctls_.tcp_syncookies = syncookies;
+    const uint16_t port = syncookies == 0 ? 80 : 81;
+    const Handle listener = Listen({.port = port, .backlog = 100, .model = ListenModel::kLinux});
+    for (uint32_t i = 0; i < 20; ++i) Give(LinuxSyn(Client(i, port)));
+    // 16 - qlen < 4 holds from qlen = 13 on.
+    EXPECT_EQ(L(listener).half_open, syncookies == 0 ? 13u : 20u);
+    EXPECT_EQ(Drops(listener, DropReason::kSynLastQuarter), syncookies == 0 ? 7u : 0u);
+  }
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 7u);
+}
+
+// ---- bsd ----
+
+TEST_F(ListenInputTest, BsdCountsBothQueuesTogether) {
+  const Handle listener = Listen({.backlog = 4, .model = ListenModel::kBsd});  // 3 * 4 / 2 = 6
+  FillAcceptQueue(listener, 4);
+  FillHalfOpen(3);
+  GiveSilently(LinuxSyn(Client()));
+  EXPECT_EQ(Drops(listener, DropReason::kSynQueueFull), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 0u) << "no cookies there";
+  ASSERT_NE(Accept(listener), nullptr);
+  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
+}
+
+TEST_F(ListenInputTest, BsdGaveThePlaceAtTheSyn) {
+  const Handle listener = Listen({.backlog = 0, .model = ListenModel::kBsd});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
+  GiveSilently(LinuxSyn(Client(2)));
+  GiveSilently(FinalAck(syn_ack));
+  EXPECT_EQ(L(listener).accept_queue.length(), 1u);
+  sysctls_.tcp_syncookies = 2;
+  GiveSilently(LinuxSyn(Client(2)));
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 0u);
+}
+
+// ---- The shard's own bounds ----
+
+TEST_P(EachModelTest, NoRecordNoRequest) {
+  passive_config_.max_requests = 2;
+  Make();
+  const Handle listener = ListenWith(100);
+  FillHalfOpen(2);
+  GiveSilently(LinuxSyn(Client()));
+  EXPECT_EQ(Drops(listener, DropReason::kSynNoRecord), 1u);
+}
+
+TEST_P(EachModelTest, NoConnectionSlotIsACountedRefusal) {
+  connection_slots_ = 1;
+  Make();
+  const Handle listener = ListenWith(100);
+  Handshake(Client(1));
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(2)));
+  GiveSilently(FinalAck(syn_ack));
+  EXPECT_EQ(Drops(listener, DropReason::kAckNoConnection), 1u);
+  EXPECT_EQ(half_open(), 1u) << "the request is kept";
+}
+
+// ---- Cookies ----
+
+class CookieTest : public ListenInputTest {
+ protected:
+  CookieTest() { sysctls_.tcp_syncookies = 2; }
+  Handle ListenForCookies(ListenSpec spec = {}) {
+    spec.model = ListenModel::kLinux;
+    if (spec.port == 0) spec.port = kPort;
+    return Listen(spec);
+  }
+};
+
+TEST_F(CookieTest, HandshakeWithoutMemory) {
+  const Handle listener = ListenForCookies();
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1001)), HasMss(1460), HasSackPermitted(),
+                             EchoesTimestamp(5000), HasWindowScale(7), HasWindow(65160)));
+  EXPECT_EQ(half_open(), 0u);
+  EXPECT_EQ(passive_->requests().size(), 0u);
+  Give(FinalAck(syn_ack));
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesRecv), 1u);
+  EXPECT_EQ(Count(Counter::TcpPassiveOpens), 1u);
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->tuple(), Client());
+  EXPECT_EQ(child->state(), TcpState::kEstablished);
+}
+
+TEST_F(CookieTest, DataOnTheAckIsTaken) {
+  const Handle listener = ListenForCookies();
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  Give(FinalAck(syn_ack).Data("hello"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->readable_bytes(), 5u);
+}
+
+TEST_F(CookieTest, OverIpv6) {
+  const Handle listener = ListenForCookies();
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client6()));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), HasMss(1440)));
+  Give(FinalAck(syn_ack));
+  EXPECT_NE(Accept(listener), nullptr);
+}
+
+TEST_F(CookieTest, WithoutTimestampsScaleAndSackAreOff) {
+  ListenForCookies();
+  const SentTcp syn_ack = Exchange(PlainSyn(Client()).WindowScale(7).SackPermitted());
+  EXPECT_THAT(syn_ack, AllOf(HasNoWindowScale(), Not(HasSackPermitted()), Not(HasTimestamps())));
+  Give(FinalAck(syn_ack));
+  EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, TimestampNeverRunsAhead) {
+  ListenForCookies();
+  uint32_t last = 0;
+  for (uint32_t i = 0; i < 200; ++i) {
+    const SentTcp syn_ack = Exchange(LinuxSyn(Client(7)));
+    const uint32_t clock = syn_ack.tsval() - isn_.TimestampOffset(Client(7));
+    EXPECT_LE(clock, TimestampClock(now_));
+    EXPECT_LT(TimestampClock(now_) - clock, 64u);
+    EXPECT_EQ(CookieOptions::TakeFrom(clock).window_scale, std::optional<uint8_t>(7));
+    EXPECT_TRUE(CookieOptions::TakeFrom(clock).sack);
+    EXPECT_GE(clock, last);
+    last = clock;
+    now_ = now_ + Duration::Millis(7);
+  }
+}
+
+TEST_F(CookieTest, WrongNumberIsFailedAndReset) {
+  const Handle listener = ListenForCookies();
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  const Seq wrong = syn_ack.seq + 1 + (1u << 20);
+  EXPECT_THAT(Exchange(From(Client()).Ack(Seq(1001), wrong)), AllOf(HasFlags("R"), HasSeq(wrong)));
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesFailed), 1u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckCookieFailed), 1u);
+}
+
+TEST_F(CookieTest, OnlyLookedForWhileOneMayComeBack) {
+  const Handle listener = ListenForCookies();
+  const SentTcp first = Exchange(LinuxSyn(Client()));
+  Pass(Duration::Seconds(121));
+  Exchange(FinalAck(first));
+  EXPECT_EQ(Drops(listener, DropReason::kAckUnexpected), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesFailed), 0u);
+  const SentTcp second = Exchange(LinuxSyn(Client(1)));
+  sysctls_.tcp_syncookies = 0;
+  Exchange(FinalAck(second));
+  EXPECT_EQ(Drops(listener, DropReason::kAckUnexpected), 2u);
+  sysctls_.tcp_syncookies = 1;
+  GiveSilently(FinalAck(second));
+  EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, GroupMembersKnowOfEachOthersCookies) {
+  const Handle a = ListenForCookies({.reuseport = true});
+  const Handle b = ListenForCookies({.reuseport = true});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  CloseListener(L(a).counters.syncookies_sent == 0 ? a : b);  // leaves the one that sent it
+  Give(FinalAck(syn_ack));
+  EXPECT_EQ(children_.size(), 1u);
+  // And the member that sent none answers for a late comer of the other.
+  const Handle c = ListenForCookies({.reuseport = true});
+  uint32_t to_new = 0;
+  for (uint32_t i = 10; to_new == 0 && i < 60; ++i) {
+    const uint64_t before = L(c).counters.acks;
+    Exchange(From(Client(i)).Ack(Seq(1), Seq(2)));
+    to_new = static_cast<uint32_t>(L(c).counters.acks - before);
+  }
+  ASSERT_EQ(to_new, 1u);
+  EXPECT_EQ(Drops(c, DropReason::kAckCookieFailed), 1u);
+}
+
+TEST_F(CookieTest, OptionsThatAreOffAreNotBelieved) {
+  const Handle listener = ListenForCookies();
+  const SentTcp a = Exchange(LinuxSyn(Client(1)));
+  sysctls_.tcp_sack = 0;
+  EXPECT_THAT(Exchange(FinalAck(a)), HasFlags("R"));
+  sysctls_.tcp_sack = 1;
+  sysctls_.tcp_window_scaling = 0;
+  EXPECT_THAT(Exchange(FinalAck(a)), HasFlags("R"));
+  EXPECT_EQ(Drops(listener, DropReason::kAckCookieOptions), 2u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesRecv), 2u);
+  sysctls_.tcp_window_scaling = 1;
+  GiveSilently(FinalAck(a));
+  EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, AcceptQueueFullDropsInSilence) {
+  const Handle listener = ListenForCookies({.backlog = 0});
+  const SentTcp a = Exchange(LinuxSyn(Client(1)));
+  const SentTcp b = Exchange(LinuxSyn(Client(2)));
+  GiveSilently(FinalAck(a));
+  GiveSilently(FinalAck(b));
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckCookieQueueFull), 1u);
+  EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, SurvivesKeyRotation) {
+  ListenForCookies();
+  const SentTcp a = Exchange(LinuxSyn(Client(1)));
+  passive_->RotateCookieKey(random_);
+  Pass(Duration::Seconds(61));
+  const SentTcp b = Exchange(LinuxSyn(Client(2)));
+  GiveSilently(FinalAck(a));
+  GiveSilently(FinalAck(b));
+  EXPECT_EQ(children_.size(), 2u);
+}
+
+// ---- Strict cookies ----
+
+TEST_F(CookieTest, StrictWantsTheTimestampItSent) {
+  const Handle listener = ListenForCookies({.strict_cookies = true});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
+  Exchange(From(Client()).Ack(Seq(1001), syn_ack.seq + 1));  // none
+  Exchange(From(Client()).Ack(Seq(1001), syn_ack.seq + 1).Timestamps(5001, 12345));
+  Exchange(
+      From(Client()).Ack(Seq(1001), syn_ack.seq + 1).Timestamps(5001, syn_ack.tsval() - 200'000));
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesFailed), 3u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckCookieFailed), 3u);
+  GiveSilently(FinalAck(syn_ack));
+  EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, StrictHasNoCookieForClientsWithoutTimestamps) {
+  const Handle listener = ListenForCookies({.strict_cookies = true});
+  GiveSilently(PlainSyn(Client()));
+  EXPECT_EQ(Drops(listener, DropReason::kSynNoTimestamp), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 0u);
+}
+
+// ---- Parking ----
+
+class ParkingTest : public CookieTest {
+ protected:
+  ParkingTest() { passive_config_.max_parked_acks = 2; }
+  // One accepted-to-be connection fills the queue; then `n` more ACKs are parked.
+  Handle FullListener(uint32_t n) {
+    const Handle listener = ListenForCookies({.backlog = 0, .cookie_ack_parking = true});
+    std::vector<SentTcp> syn_acks;
+    for (uint32_t i = 0; i <= n; ++i) syn_acks.push_back(Exchange(LinuxSyn(Client(i))));
+    for (const SentTcp& s : syn_acks) GiveSilently(FinalAck(s));
+    syn_acks_ = syn_acks;
+    return listener;
+  }
+  std::vector<SentTcp> syn_acks_;
+};
+
+TEST_F(ParkingTest, CompletesWhenAPlaceFrees) {
+  const Handle listener = FullListener(2);
+  EXPECT_EQ(L(listener).parked, 2u);
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 0u);
+  for (uint32_t i = 0; i < 3; ++i) {
+    TcpConnection* child = Accept(listener);
+    ASSERT_NE(child, nullptr) << i;
+    EXPECT_EQ(child->tuple(), Client(i)) << "in the order of their coming";
+  }
+  EXPECT_EQ(Accept(listener), nullptr);
+  EXPECT_EQ(L(listener).parked, 0u);
+}
+
+TEST_F(ParkingTest, IsBounded) {
+  const Handle listener = FullListener(3);
+  EXPECT_EQ(L(listener).parked, 2u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckCookieQueueFull), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
+}
+
+TEST_F(ParkingTest, DataOfAParkedClientDoesNotParkTwice) {
+  const Handle listener = FullListener(1);
+  GiveSilently(FinalAck(syn_acks_[1]).Data("GET"));
+  EXPECT_EQ(L(listener).parked, 1u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckParkedAgain), 1u);
+  Accept(listener);
+  Give(FinalAck(syn_acks_[1]).Data("GET"));  // sent again
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->readable_bytes(), 3u);
+}
+
+TEST_F(ParkingTest, EndsByTimeResetAndClose) {
+  const Handle listener = FullListener(2);
+  GiveSilently(From(Client(1)).Rst(Seq(999)));  // not of it
+  EXPECT_EQ(L(listener).parked, 2u);
+  GiveSilently(From(Client(1)).Rst(Seq(1001)));
+  EXPECT_EQ(L(listener).parked, 1u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckParkedGone), 1u);
+  Pass(Duration::Seconds(121));
+  EXPECT_EQ(L(listener).parked, 0u);
+  EXPECT_EQ(Drops(listener, DropReason::kAckParkedGone), 2u);
+
+  Accept(listener);
+  const SentTcp a = Exchange(LinuxSyn(Client(11)));
+  const SentTcp b = Exchange(LinuxSyn(Client(12)));
+  GiveSilently(FinalAck(a));
+  GiveSilently(FinalAck(b));
+  ASSERT_EQ(L(listener).parked, 1u);
+  CloseListener(listener);
+  EXPECT_EQ(passive_->without_listener().drops[DropReason::kAckParkedGone], 1u);
+}
+
+}  // namespace
+}  // namespace usher::test
