@@ -5,8 +5,7 @@
 namespace usher {
 
 std::string ToString(const NetworkEvent& event) {
-  const std::string what =
-      absl::StrCat("interface ", event.interface, ": ", event.address.ToString());
+  std::string what = absl::StrCat("interface ", event.interface, ": ", event.address.ToString());
   switch (event.kind) {
     case NetworkEvent::Kind::kAddressConflict:
       return absl::StrCat(what, " is also claimed by ", ToString(event.mac));

@@ -25,7 +25,7 @@ class Icmpv6 {
                  uint32_t rest = 0);
 
  private:
-  bool Echo(const RxFrame& frame, const Ipv6View& ip, ByteSpan message, bool multicast);
+  bool Echo(const RxFrame& frame, const Ipv6View& ip, ByteSpan request, bool multicast);
   void SendEcho(const RxFrame& frame, const Ipv6Header& header, ByteSpan message);
   void ReceiveError(const Icmpv6View& icmp, Ingress& out);
   const IpAddress* SourceFor(const Ipv6View& ip) const;

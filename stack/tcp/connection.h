@@ -138,7 +138,7 @@ class TcpConnection {
   const TcpOptionsSet& options() const { return options_; }
   uint32_t readable_bytes() const { return receive_buffer_.size(); }
   uint32_t unacked_bytes() const { return send_buffer_.size(); }
-  bool at_end_of_stream() const { return fin_received_ && receive_buffer_.size() == 0; }
+  bool at_end_of_stream() const { return fin_received_ && receive_buffer_.empty(); }
   // Links and marks of the shard's lists; see TcpContext.
   TcpConnection* next_event = nullptr;
   TcpConnection* next_output = nullptr;
