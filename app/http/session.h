@@ -127,6 +127,8 @@ class HttpSession {
 
   // Everything has been answered and taken, and the connection shall end.
   bool wants_close() const { return closing_ && output_.empty(); }
+  // Between requests: nothing has been asked for that is not answered and taken.
+  bool at_rest() const { return phase_ == Phase::kIdle && blank_bytes_ == 0 && output_.empty(); }
   // Only a reset will do: the answer that is on its way cannot be completed.
   bool broken() const { return broken_; }
   // When to call OnTime; Instant::Never() if only bytes matter.

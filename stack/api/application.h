@@ -24,12 +24,17 @@ class Application {
   virtual void OnReadable(Connection connection) { (void)connection; }
   // There is room again after a write was cut short.
   virtual void OnWritable(Connection connection) { (void)connection; }
+  // The time given to Connection::SetTimer has come; the timer is unset.
+  virtual void OnTimer(Connection connection) { (void)connection; }
   // The connection is over: both ways closed (kNone), reset, timed out, refused. Bytes that arrived
   // before can still be read. The handle lives until Close. The default closes it.
   virtual void OnClosed(Connection connection, Error why) {
     (void)why;
     connection.Close();
   }
+  // The server will stop: its listeners are closed, and what is left of its connections after a
+  // while will be reset (see Runtime). Time to end those that only wait.
+  virtual void OnStopping(Shard& shard) { (void)shard; }
 };
 
 }  // namespace usher

@@ -27,6 +27,12 @@ class Connection {
     return shard_->ReadSlice(handle_, max, out);
   }
 
+  // Zero-copy without taking: *out is the next contiguous bytes, valid until the next call on this
+  // connection. Unlike with a slice, what is not discarded still counts as unread and holds the
+  // peer back. Discard drops the first n bytes of it.
+  IoResult Peek(std::span<const uint8_t>* out) { return shard_->Peek(handle_, out); }
+  Error Discard(size_t n) { return shard_->Discard(handle_, n); }
+
   // Copies bytes in; may take fewer than given (then OnWritable follows). Sent at the end of the
   // pass: several writes of one callback share segments.
   IoResult Write(std::span<const uint8_t> data) { return shard_->Write(handle_, data); }
@@ -49,6 +55,10 @@ class Connection {
   Error Close() { return shard_->Close(handle_); }
   // Resets.
   Error Abort() { return shard_->Abort(handle_); }
+
+  // Sets the connection's one timer, in place of the one it may have: Application::OnTimer comes in
+  // the first pass at or after `deadline` (see Shard::now). Instant::Never() unsets it.
+  Error SetTimer(Instant deadline) { return shard_->SetTimer(handle_, deadline); }
 
   // Options; kBadHandle for a dead handle. Units stand in the names of TcpOptionsSet.
   Error SetOptions(const TcpOptionsSet& options) { return shard_->SetOptions(handle_, options); }

@@ -27,9 +27,26 @@ class Stack::Worker final : public ShardEvents {
       application.OnClosed(c, shard_->Find(handle)->error());
   }
 
+  void OnConnectionTimer(Handle handle, void* owner) override {
+    static_cast<Application*>(owner)->OnTimer(Connection(shard_.get(), handle));
+  }
+
  private:
   std::unique_ptr<Shard> shard_;
 };
+
+namespace {
+
+// What bounds memory is divided among the shards; 0 stays "not set".
+Sysctls ShareOf(Sysctls sysctls, uint32_t count) {
+  const auto n = static_cast<int32_t>(count);
+  for (uint64_t& pages : sysctls.tcp_mem) pages = (pages + count - 1) / count;
+  sysctls.tcp_max_tw_buckets = (sysctls.tcp_max_tw_buckets + n - 1) / n;
+  sysctls.tcp_max_orphans = (sysctls.tcp_max_orphans + n - 1) / n;
+  return sysctls;
+}
+
+}  // namespace
 
 Stack::Stack() = default;
 Stack::~Stack() = default;
@@ -46,9 +63,10 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
     ShardOptions o;
     o.index = i;
     o.max_connections = (options.max_connections + count - 1) / count;
-    o.sysctls = options.sysctls;
+    o.sysctls = ShareOf(options.sysctls, count);
     ResolveSysctls(o.sysctls, o.max_connections);
     o.passive_open = options.passive_open;
+    o.passive_open.max_requests = (options.passive_open.max_requests + count - 1) / count;
     o.passive_open.shard_index = i;
     o.passive_open.shard_count = count;
     o.network = options.network;

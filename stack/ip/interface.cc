@@ -1,6 +1,7 @@
 #include "stack/ip/interface.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -48,7 +49,28 @@ absl::Status CheckGateway(const InterfaceConfig& config, const IpAddress& gatewa
   return absl::OkStatus();
 }
 
-absl::Status CheckConfig(const InterfaceConfig& config) {
+// RFC 4291 appendix A: the universal bit turned over, ff:fe in the middle.
+IpAddress LinkLocalFor(const MacAddress& mac) {
+  const auto& m = mac.bytes;
+  return IpAddress::V6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2],
+                        0xff, 0xfe, m[3], m[4], m[5]});
+}
+
+NdpSettings NdpSettingsOf(const InterfaceConfig& config) {
+  return {.dad_transmits = config.announce ? config.dad_transmits : 0,
+          .accept_ra = config.accept_ra && config.announce,
+          .accept_ra_defrtr = !config.gateway6.has_value()};
+}
+
+uint64_t Draw64(RandomSource& random) {
+  std::array<uint8_t, 8> bytes;
+  random.Fill(bytes);
+  return LoadRaw<uint64_t>(bytes.data());
+}
+
+}  // namespace
+
+absl::Status CheckInterface(const InterfaceConfig& config) {
   bool has_v6 = false;
   for (const InterfaceAddress& a : config.addresses) {
     if (absl::Status status = CheckAddress(a); !status.ok()) return status;
@@ -71,31 +93,23 @@ absl::Status CheckConfig(const InterfaceConfig& config) {
   return absl::OkStatus();
 }
 
-// RFC 4291 appendix A: the universal bit turned over, ff:fe in the middle.
-IpAddress LinkLocalFor(const MacAddress& mac) {
-  const auto& m = mac.bytes;
-  return IpAddress::V6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2],
-                        0xff, 0xfe, m[3], m[4], m[5]});
+std::optional<InterfaceAddress> InterfaceAddress::Parse(std::string_view text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto address = IpAddress::Parse(text.substr(0, slash));
+  const std::string_view length = text.substr(slash + 1);
+  int bits = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bits);
+  if (!address || error != std::errc() || end != length.data() + length.size() || bits < 0 ||
+      bits > (address->is_v4() ? 32 : 128))
+    return std::nullopt;
+  return InterfaceAddress{*address, bits};
 }
-
-NdpSettings NdpSettingsOf(const InterfaceConfig& config) {
-  return {.dad_transmits = config.announce ? config.dad_transmits : 0,
-          .accept_ra = config.accept_ra && config.announce,
-          .accept_ra_defrtr = !config.gateway6.has_value()};
-}
-
-uint64_t Draw64(RandomSource& random) {
-  std::array<uint8_t, 8> bytes;
-  random.Fill(bytes);
-  return LoadRaw<uint64_t>(bytes.data());
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Interface>> Interface::Create(
     uint8_t index, Port& port, const InterfaceConfig& config, const NetworkLimits& limits,
     Counters& counters, RandomSource& random, NetworkEventSink events) {
-  if (absl::Status status = CheckConfig(config); !status.ok()) return status;
+  if (absl::Status status = CheckInterface(config); !status.ok()) return status;
   return std::unique_ptr<Interface>(
       new Interface(index, port, config, limits, counters, random, std::move(events)));
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,6 +38,9 @@ namespace usher {
 struct InterfaceAddress {
   IpAddress address;
   int prefix_length = 0;
+
+  // Reads "198.18.0.2/15" or "2001:2::2/48"; nullopt for anything else.
+  static std::optional<InterfaceAddress> Parse(std::string_view text);
 };
 
 // As configured; see contracts.md, [[interface]].
@@ -52,6 +56,9 @@ struct InterfaceConfig {
   int dad_transmits = 1;  // duplicate address detection (RFC 4862); 0: none
   bool accept_ra = true;  // a configured gateway6 takes the place of advertised routers
 };
+
+// InvalidArgument, with the reason, for what no interface can be. Create checks it too.
+absl::Status CheckInterface(const InterfaceConfig& config);
 
 // IPv6 is spoken if an IPv6 address is configured; a link-local address is then made from the link
 // address (EUI-64, RFC 4291 appendix A) unless one is configured. Addresses in duplicate address

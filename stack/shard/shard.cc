@@ -56,7 +56,7 @@ void ResolveSysctls(Sysctls& s, uint32_t max_connections) {
 uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
   const auto tw = static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
   return ObjectPool<TcpConnection>::BytesFor(o.max_connections) +
-         TimerWheel::BytesFor(o.max_connections) + TimeWaitTable::BytesFor(tw) +
+         2 * TimerWheel::BytesFor(o.max_connections) + TimeWaitTable::BytesFor(tw) +
          SendBlockPool::BytesFor(SendBlocksFor(o.max_connections), kExternalPieces) +
          size_t{SentSegmentsFor(o.max_connections)} * sizeof(SentSegment) +
          SynTable::BytesFor(o.passive_open.max_requests) + FlowTable::BytesFor(FlowsFor(o)) +
@@ -72,6 +72,7 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
       send_blocks_(SendBlocksFor(o.max_connections), kExternalPieces),
       sent_segments_(SentSegmentsFor(o.max_connections)),
       connection_timers_(o.max_connections),
+      owner_timers_(o.max_connections),
       connections_(o.max_connections),
       time_wait_(static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets)),
       demux_(FlowsFor(o), random),
@@ -322,6 +323,10 @@ void Shard::DeliverEvents() {
     if (events != 0 && c.has_owner())
       events_->OnConnectionEvents(connections_.HandleOf(c.slot()), events, c.owner);
   }
+  owner_timers_.Advance(context_.now, kTimerBudget, [this](uint32_t slot) {
+    TcpConnection& c = connections_[slot];
+    if (c.has_owner()) events_->OnConnectionTimer(connections_.HandleOf(slot), c.owner);
+  });
   if (!send_blocks_.releases().empty()) send_blocks_.releases().Run();
 }
 
@@ -339,6 +344,7 @@ void Shard::FlushOutput() {
 void Shard::Bury() {
   for (const uint32_t slot : dead_) {
     connections_[slot].Destroy(context_);
+    owner_timers_.Cancel(slot);
     connections_.Free(slot);
   }
   dead_.clear();
@@ -347,8 +353,8 @@ void Shard::Bury() {
 Instant Shard::NextDeadline() const {
   if (context_.events_head != nullptr || context_.output_head != nullptr || mailbox_.pending())
     return context_.now;
-  Instant first = std::min({connection_timers_.NextDeadline(), time_wait_.NextDeadline(),
-                            passive_open_->NextDeadline()});
+  Instant first = std::min({connection_timers_.NextDeadline(), owner_timers_.NextDeadline(),
+                            time_wait_.NextDeadline(), passive_open_->NextDeadline()});
   for (const auto& interface : interfaces_) first = std::min(first, interface->NextDeadline());
   return first;
 }
@@ -444,6 +450,18 @@ IoResult Shard::ReadSlice(Handle handle, uint32_t max, Slice* out) {
   return c != nullptr ? c->ReadSlice(context_, max, out) : IoResult{0, Error::kBadHandle};
 }
 
+IoResult Shard::Peek(Handle handle, std::span<const uint8_t>* out) {
+  TcpConnection* c = Find(handle);
+  return c != nullptr ? c->Peek(out) : IoResult{0, Error::kBadHandle};
+}
+
+Error Shard::Discard(Handle handle, size_t n) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  c->Discard(context_, n);
+  return Error::kNone;
+}
+
 IoResult Shard::Write(Handle handle, std::span<const uint8_t> data) {
   TcpConnection* c = Find(handle);
   return c != nullptr ? c->Write(context_, data) : IoResult{0, Error::kBadHandle};
@@ -491,6 +509,22 @@ Error Shard::SetOptions(Handle handle, const TcpOptionsSet& options) {
   if (c == nullptr) return Error::kBadHandle;
   c->ApplyOptions(context_, options);
   return Error::kNone;
+}
+
+Error Shard::SetTimer(Handle handle, Instant deadline) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  owner_timers_.Set(c->slot(), deadline);
+  return Error::kNone;
+}
+
+void Shard::AbortAll() {
+  connections_.ForEach([this](uint32_t slot) {
+    TcpConnection& c = connections_[slot];
+    c.Abort(context_);
+    c.Close(context_);
+    Settle(c);
+  });
 }
 
 void Shard::ApplySysctls(const Sysctls& sysctls) {

@@ -57,6 +57,8 @@ class ShardEvents {
   virtual void OnAcceptable(Handle listener, void* owner) = 0;
   // `events`: EventMask bits. The connection was accepted or opened by Connect.
   virtual void OnConnectionEvents(Handle connection, uint8_t events, void* owner) = 0;
+  // The time given to SetTimer has come.
+  virtual void OnConnectionTimer(Handle connection, void* owner) = 0;
 };
 
 // All calls come from the one thread that polls it, except mailbox().Post, counters().Get and
@@ -98,6 +100,8 @@ class Shard {
   // ---- Connections: the calls of TcpConnection, by handle ----
   IoResult Read(Handle connection, std::span<uint8_t> out);
   IoResult ReadSlice(Handle connection, uint32_t max, Slice* out);
+  IoResult Peek(Handle connection, std::span<const uint8_t>* out);
+  Error Discard(Handle connection, size_t n);
   IoResult Write(Handle connection, std::span<const uint8_t> data);
   IoResult WriteExternal(Handle connection, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
@@ -107,10 +111,15 @@ class Shard {
   Error Close(Handle connection);
   Error Abort(Handle connection);
   Error SetOptions(Handle connection, const TcpOptionsSet& options);
+  // The owner's one timer for this connection, in place of the one it may have; Never() unsets it.
+  // ShardEvents::OnConnectionTimer follows, unless the connection is closed by the owner before.
+  Error SetTimer(Handle connection, Instant deadline);
   // Null for a stale handle. Valid until the next call that may close it.
   TcpConnection* Find(Handle connection);
 
   // ---- Control (shard's thread; others go by way of the mailbox) ----
+  // Resets every connection, those without an owner too.
+  void AbortAll();
   // Takes over changed settings; listeners follow as on Linux.
   void ApplySysctls(const Sysctls& sysctls);
   const Sysctls& sysctls() const { return sysctls_; }
@@ -119,6 +128,7 @@ class Shard {
   Interface& interface(size_t i) { return *interfaces_[i]; }
   size_t interface_count() const { return interfaces_.size(); }
   const TcpContext& context() const { return context_; }
+  Instant now() const { return context_.now; }  // of the current pass
   template <class Visit>
   void ForEachConnection(Visit&& visit) {
     connections_.ForEach([&](uint32_t i) { visit(connections_[i]); });
@@ -165,6 +175,7 @@ class Shard {
   SendBlockPool send_blocks_;
   SentSegmentPool sent_segments_;
   TimerWheel connection_timers_;
+  TimerWheel owner_timers_;  // see SetTimer; its memory is touched only if that is called
   ObjectPool<TcpConnection> connections_;
   TimeWaitTable time_wait_;
   Demux demux_;

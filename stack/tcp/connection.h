@@ -112,6 +112,10 @@ class TcpConnection {
   IoResult Read(TcpContext& ctx, std::span<uint8_t> out);
   // Zero-copy: up to `max` contiguous bytes, the buffer shared until the slice dies.
   IoResult ReadSlice(TcpContext& ctx, uint32_t max, Slice* out);
+  // Zero-copy without taking: the next contiguous bytes, until the next call.
+  IoResult Peek(std::span<const uint8_t>* out);
+  // Drops the first n bytes of what Peek showed.
+  void Discard(TcpContext& ctx, size_t n);
   IoResult Write(TcpContext& ctx, std::span<const uint8_t> data);
   // Zero-copy: `data` stays the caller's and unchanged until `release(context)` is called, once,
   // when the peer has acknowledged it or the connection is gone. All or nothing (kAgain).

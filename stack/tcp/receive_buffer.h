@@ -35,6 +35,12 @@ class ReceiveBuffer {
   // none. What the slice holds is no longer charged here.
   Slice TakeSlice(uint32_t max);
 
+  // The bytes of the first buffer, left where they are. Empty if there are none.
+  std::span<const uint8_t> Front() const {
+    if (first_ == nullptr) return {};
+    return {first_->payload, first_->payload_length};
+  }
+
   // Copies up to dst.size() bytes and leaves them; returns how many.
   size_t Peek(std::span<uint8_t> dst) const;
 

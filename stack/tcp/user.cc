@@ -124,6 +124,17 @@ IoResult TcpConnection::ReadSlice(TcpContext& ctx, uint32_t max, Slice* out) {
   return {n, Error::kNone};
 }
 
+IoResult TcpConnection::Peek(std::span<const uint8_t>* out) {
+  if (const auto nothing = NothingToRead()) return *nothing;
+  *out = receive_buffer_.Front();
+  return {out->size(), Error::kNone};
+}
+
+void TcpConnection::Discard(TcpContext& ctx, size_t n) {
+  copied_seq_ += static_cast<uint32_t>(receive_buffer_.Discard(n));
+  AfterRead(ctx);
+}
+
 // What a read says when no byte is there. Bytes that arrived before an end are delivered before it.
 std::optional<IoResult> TcpConnection::NothingToRead() {
   if (!receive_buffer_.empty()) return std::nullopt;
