@@ -138,7 +138,12 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
     l.counters.drops.Add(DropReason::kAckDeferred);
     return {};
   }
-  return Complete(l, request, s);
+  const Outcome outcome = Complete(l, request, s);
+  if (migrated) {
+    context_.counters.Add(outcome.child != nullptr ? Counter::TcpExtTCPMigrateReqSuccess
+                                                   : Counter::TcpExtTCPMigrateReqFailure);
+  }
+  return outcome;
 }
 
 // The SYN-ACK may have been lost: again at once, but not at the pace of whoever sends SYNs.
