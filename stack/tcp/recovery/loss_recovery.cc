@@ -24,7 +24,7 @@ uint32_t LossRecovery::sacked_segments() const {
 
 AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& in) {
   AckOutcome out;
-  Pass pass{.context = context, .in = in, .out = out};
+  Pass pass(context, in, out);
   pass.snd_una = Max(in.snd_una, in.ack);
   pass.una_advanced = in.ack > in.snd_una;
   pass.prior_fack = queue_.sacked_segments() > 0 ? queue_.highest_sacked() : in.snd_una;
@@ -85,7 +85,9 @@ void LossRecovery::TakeCumulativeAck(Pass& pass) {
     const Seq highest = queue_.sacked_segments() > 0 ? queue_.highest_sacked() : pass.snd_una;
     NoteReordering(pass, delivery.reordered_from, highest, RecoveryEvent::kSackReordering);
   }
-  if (delivery.has_newest) rack_.Advance(delivery.newest, Micros::Of(pass.context.now));
+  if (delivery.has_newest) {
+    rack_.Advance(delivery.newest_sent_at, delivery.newest_end, Micros::Of(pass.context.now));
+  }
 }
 
 // RFC 6298 with Karn's rule: the time of a segment sent once, else a timestamp's.

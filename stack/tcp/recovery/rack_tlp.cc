@@ -11,12 +11,12 @@ bool SentAfter(Micros a, Seq a_end, Micros b, Seq b_end) {
 
 }  // namespace
 
-void Rack::Advance(const DeliveredSegment& delivered, Micros now) {
+void Rack::Advance(Micros sent_at, Seq end, Micros now) {
   advanced_ = true;
-  rtt_us_ = static_cast<uint32_t>(std::max<int32_t>(now - delivered.sent_at, 1));
-  if (started_ && !SentAfter(delivered.sent_at, delivered.end, sent_at_, end_seq_)) return;
-  sent_at_ = delivered.sent_at;
-  end_seq_ = delivered.end;
+  rtt_us_ = static_cast<uint32_t>(std::max<int32_t>(now - sent_at, 1));
+  if (started_ && !SentAfter(sent_at, end, sent_at_, end_seq_)) return;
+  sent_at_ = sent_at;
+  end_seq_ = end;
   started_ = true;
 }
 

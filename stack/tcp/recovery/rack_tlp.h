@@ -65,8 +65,8 @@ class Rack {
     std::optional<Duration> wait;  // until the rest of what is suspect is due
   };
 
-  // Takes in the newest delivery of an acknowledgment (Delivery::newest), steps 1 to 3.
-  void Advance(const DeliveredSegment& delivered, Micros now);
+  // Takes in the newest delivery of an acknowledgment (Delivery::newest_...), steps 1 to 3.
+  void Advance(Micros sent_at, Seq end, Micros now);
   // After an undo: what was unmarked is to be looked at again.
   void ForceDetection() { advanced_ = true; }
   bool ShouldDetect() const { return advanced_; }

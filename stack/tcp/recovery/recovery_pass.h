@@ -6,6 +6,8 @@
 namespace usher {
 
 struct LossRecovery::Pass {
+  Pass(const RecoveryContext& c, const AckInput& i, AckOutcome& o) : context(c), in(i), out(o) {}
+
   const RecoveryContext& context;
   const AckInput& in;
   AckOutcome& out;

@@ -66,9 +66,10 @@ void NoteDelivered(const SentSegment& segment, Seq end, bool sacked, Delivery& d
     if (AnswersEarlierTransmission(segment, delivery)) return;
   }
   if (!delivery.has_newest ||
-      SentAfter(note.sent_at, end, delivery.newest.sent_at, delivery.newest.end)) {
+      SentAfter(note.sent_at, end, delivery.newest_sent_at, delivery.newest_end)) {
     delivery.has_newest = true;
-    delivery.newest = note;
+    delivery.newest_sent_at = note.sent_at;
+    delivery.newest_end = end;
   }
 }
 

@@ -100,6 +100,8 @@ struct DeliveredSegment {
 
 // What SentQueue::Sack and Acknowledge took in at one acknowledgment, summed up.
 struct Delivery {
+  Delivery() {}  // so that the compiler stores members instead of clearing the whole by rep stos
+
   // Given by the caller before the first call.
   Instant now;
   Seq high_seq;  // RFC 6675's RecoveryPoint; bounds original_delivered
@@ -127,7 +129,8 @@ struct Delivery {
   // The newest transmission delivered (latest time, then highest end) that is evidence for RACK:
   // not a retransmission whose original this acknowledgment may answer.
   bool has_newest = false;
-  DeliveredSegment newest;
+  Seq newest_end;
+  Micros newest_sent_at;
   // The newest without that condition, for the rate sample.
   bool has_rate = false;
   DeliveredSegment rate;
