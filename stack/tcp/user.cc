@@ -361,6 +361,9 @@ void TcpConnection::LowerPathMtu(TcpContext& ctx, uint32_t mtu) {
   if (mtu >= path_.mtu) return;
   path_.mtu = static_cast<uint16_t>(mtu);
   UpdateMss(ctx);
+  if (!control_.ResendTooLong(Recovery(ctx))) return;
+  retransmit_due_ = true;
+  WantOutput(ctx);
 }
 
 void TcpConnection::Raise(TcpContext& ctx, uint8_t event) {

@@ -157,6 +157,10 @@ class LossRecovery {
   void Configure(const RecoverySettings& settings, uint32_t mss, bool sack_permitted);
   // Path MTU or options changed the size of what is sent.
   void set_mss(uint32_t mss) { mss_ = mss; }
+  // After the path turned out narrower (RFC 1191 section 6.5): what is longer than mss() never got
+  // through and is to be sent again in pieces, at once and without a reduction. True if there is
+  // such.
+  bool ResendTooLong(const RecoveryContext& context);
 
   // New data, SYN or FIN at snd_nxt is leaving. Call before handing it to egress; false when
   // the pool refuses, then do not send. flags: SentSegment::kSyn, kFin.

@@ -103,6 +103,27 @@ void LossRecovery::OnHandshakeRtt(const RecoveryContext& context, Duration rtt, 
   rtt_.OnSample(context.settings, Micros::Of(context.now), rtt, snd_una, snd_nxt);
 }
 
+bool LossRecovery::ResendTooLong(const RecoveryContext& context) {
+  SentSegmentPool& pool = context.pool;
+  for (SegmentIndex i = queue_.head(); i != kNoSegment; i = SentQueue::Next(pool, i)) {
+    const SentSegment& segment = pool[i];
+    if (segment.Has(SentSegment::kSacked)) continue;
+    const uint32_t control = segment.Has(SentSegment::kFin | SentSegment::kSyn) ? 1 : 0;
+    if (segment.length - control > segment.segments * mss_) queue_.MarkLost(pool, i);
+  }
+  if (queue_.NextLost(pool) == kNoSegment) return false;
+  // As Linux's tcp_simple_retransmit: the state of a timeout, with nothing to undo.
+  if (state_ != RecoveryState::kLoss) {
+    state_ = RecoveryState::kLoss;
+    high_seq_ = SndNxt(pool);
+    has_undo_marker_ = false;
+    undo_cwnd_allowed_ = false;
+    frto_ = false;
+    tlp_out_ = false;
+  }
+  return true;
+}
+
 void LossRecovery::Clear(const RecoveryContext& context) {
   queue_.Clear(context.pool);
   SetTimer(SendTimer::kNone, Instant::Never());
@@ -111,7 +132,7 @@ void LossRecovery::Clear(const RecoveryContext& context) {
 // ---- The timer ----
 
 Instant LossRecovery::RetransmitDeadline(const RecoveryContext& context) const {
-  const int64_t age_us = Micros::Of(context.now) - context.pool[queue_.head()].sent_at;
+  const int64_t age_us = std::max(Micros::Of(context.now) - context.pool[queue_.head()].sent_at, 0);
   return context.now + rtt_.rto(context.settings) - Duration::Micros(age_us);
 }
 

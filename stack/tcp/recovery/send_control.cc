@@ -22,6 +22,12 @@ void SendControl::set_mss(uint32_t mss) {
   congestion_.set_mss(mss);
 }
 
+bool SendControl::ResendTooLong(const RecoveryContext& context) {
+  const bool resend = recovery_.ResendTooLong(context);
+  if (!recovery_.in_reduction()) prr_.End();
+  return resend;
+}
+
 void SendControl::BeforeSending(const RecoveryContext& context, bool slow_start_after_idle) {
   const auto now_ms = static_cast<uint32_t>(context.now.ms());
   if (!slow_start_after_idle || !has_sent_ || !recovery_.queue().empty()) return;

@@ -42,6 +42,9 @@ class SendControl {
   void Reconfigure(const RecoverySettings& settings, uint32_t mss, uint32_t initial_window_bytes,
                    bool sack_permitted);
   void set_mss(uint32_t mss);
+  // After set_mss because the path is narrower: marks what is too long for it; true if anything is
+  // to be sent again now.
+  bool ResendTooLong(const RecoveryContext& context);
 
   // First in a pass that has new data: restarts from the initial window after an idle time
   // (RFC 5681 4.1; `slow_start_after_idle` is the sysctl).

@@ -444,6 +444,32 @@ TEST(UndoTest, APartialAckOfAnOriginalReopensAndMeasuresReordering) {
   EXPECT_GE(lab.cwnd(), 30u);
 }
 
+// ---- Path MTU ----
+
+TEST(PathMtuTest, WhatIsTooLongGoesAgainInPiecesAndCwndStays) {
+  SenderLab lab;
+  lab.Send(4);
+  lab.Ack(1, {{2, 3}});
+  const uint32_t cwnd = lab.control.congestion().cwnd_bytes();
+  lab.control.set_mss(600);
+  EXPECT_TRUE(lab.control.ResendTooLong(lab.context()));
+  lab.Check();
+  EXPECT_EQ(lab.control.recovery().queue().lost_bytes(), 2 * SenderLab::kMss);
+  std::vector<uint32_t> lengths;
+  while (const auto again = lab.control.NextRetransmission(lab.context(), 600)) {
+    lengths.push_back(again->length);
+    lab.Resend(*again);
+    lab.Check();
+  }
+  EXPECT_THAT(lengths, ElementsAre(600, 400, 600, 400));
+  EXPECT_EQ(lab.control.congestion().cwnd_bytes(), cwnd);
+  EXPECT_FALSE(lab.control.ResendTooLong(lab.context()));
+  lab.Advance(100);
+  lab.Ack(4);
+  EXPECT_EQ(lab.state(), RecoveryState::kOpen);
+  EXPECT_GE(lab.control.congestion().cwnd_bytes(), cwnd);
+}
+
 // ---- ECN, delivery rate, samples ----
 
 TEST(CwrTest, AnEchoReducesOncePerWindowAndIsNotUndone) {
