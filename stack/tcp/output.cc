@@ -230,7 +230,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint8_t* out) {
 
 void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {
   TxFrame frame;
-  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) {
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) {
     if ((flags & TcpFlags::kRst) == 0) {  // owed still: try again when buffers may be back
       ack_pending_ = true;
       delayed_ack_deadline_ = ctx.now + Duration::Millis(200);

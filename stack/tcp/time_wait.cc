@@ -175,7 +175,7 @@ void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, Counter skipped) {
   r.last_answer_ms = now_ms;
   const FourTuple tuple = TupleOf(index);
   TxFrame frame;
-  if (!ctx.egress.Begin(r.path, tuple.remote.family(), &frame)) return;
+  if (!ctx.egress.Begin(r.path, tuple.remote.family(), &frame, /*control=*/true)) return;
   TcpHeader h;
   h.src_port = tuple.local_port;
   h.dst_port = tuple.remote_port;
