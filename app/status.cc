@@ -80,6 +80,11 @@ void StatusBoard::Look(Shard& shard, ShardTables* out) {
   });
   out->without_listener = passive.without_listener().drops;
   out->time_wait = shard.time_wait().size();
+  out->connections = shard.connection_count();
+  out->packet_buffers_free = shard.FreePacketBuffers();
+  out->send_blocks_free = shard.context().send_blocks.available_blocks();
+  out->sent_segments_used = shard.context().sent_segments.in_use();
+  out->tcp_memory_bytes = shard.context().memory.charged_bytes();
   out->states = {};
   out->states_known = shard.connection_count() <= kCountable;
   if (!out->states_known) return;
@@ -135,6 +140,7 @@ void StatusBoard::AddListeners(const ShardTables& tables, json* rows) const {
 std::string StatusBoard::Render(uint32_t index) {
   Refresh(index);
   json listeners = json::array(), drops = json::array(), connections = json::object();
+  json pools = json::array();
   bool states_known = true;
   for (uint32_t i = 0; i < slots_.size(); ++i) {
     const std::lock_guard lock(slots_[i]->mutex);
@@ -147,6 +153,12 @@ std::string StatusBoard::Render(uint32_t index) {
       AddTo(connections, "syn_received", l.half_open);
     AddTo(connections, "time_wait", tables.time_wait);
     states_known &= tables.states_known;
+    pools.push_back({{"shard", i},
+                     {"connections", tables.connections},
+                     {"packet_buffers_free", tables.packet_buffers_free},
+                     {"send_blocks_free", tables.send_blocks_free},
+                     {"sent_segments_used", tables.sent_segments_used},
+                     {"tcp_memory_bytes", tables.tcp_memory_bytes}});
   }
   for (const auto& [state, name] : kStates) {
     for (const auto& slot : slots_) {
@@ -161,7 +173,8 @@ std::string StatusBoard::Render(uint32_t index) {
                {"listeners", listeners},
                {"connections", connections},
                {"counters", SumCounters(*stack_)},
-               {"drops", drops}})
+               {"drops", drops},
+               {"pools", pools}})
       .dump();
 }
 

@@ -43,6 +43,11 @@ class StatusBoard {
     bool states_known = false;
     std::array<uint32_t, 11> states = {};  // connections by TcpState
     uint32_t time_wait = 0;
+    uint32_t connections = 0;
+    uint32_t packet_buffers_free = 0;
+    uint32_t send_blocks_free = 0;
+    uint32_t sent_segments_used = 0;
+    uint64_t tcp_memory_bytes = 0;
   };
   struct Slot {
     std::mutex mutex;  // for `tables`

@@ -122,6 +122,17 @@ void Shard::Start(Instant now) {
   egress_.Flush();
 }
 
+uint32_t Shard::FreePacketBuffers() const {
+  uint32_t free = 0;
+  for (size_t i = 0; i < ports_.size(); ++i) {
+    const PacketPool* pool = &ports_[i]->pool();
+    const bool counted = std::any_of(ports_.begin(), ports_.begin() + static_cast<ptrdiff_t>(i),
+                                     [pool](Port* p) { return &p->pool() == pool; });
+    if (!counted) free += pool->available();
+  }
+  return free;
+}
+
 uint32_t Shard::Poll(Instant now) {
   context_.now = now;
   uint32_t work = 0;

@@ -134,6 +134,8 @@ class Shard {
     connections_.ForEach([&](uint32_t i) { visit(connections_[i]); });
   }
   uint32_t connection_count() const { return connections_.size(); }
+  // Packet buffers free in the pools of all ports. May be slow.
+  uint32_t FreePacketBuffers() const;
 
   // ---- Any thread ----
   Mailbox& mailbox() { return mailbox_; }
