@@ -1,6 +1,5 @@
 #include "app/services.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -53,17 +52,16 @@ void EchoService::OnAcceptable(Acceptor acceptor) {
 }
 
 void EchoService::Pump(Connection c) {
-  while (const size_t room = c.writable_bytes()) {
-    std::span<const uint8_t> bytes;
-    const IoResult read = c.Peek(&bytes);
-    if (read.error != Error::kNone) return;
-    if (read.bytes == 0) {
+  std::span<const uint8_t> bytes;
+  while (c.Peek(&bytes).error == Error::kNone) {
+    if (bytes.empty()) {
       c.Close();  // what was written is still delivered
       return;
     }
-    const IoResult written = c.Write(bytes.first(std::min(bytes.size(), room)));
-    c.Discard(written.bytes);
-    if (written.bytes == 0) return;
+    // What does not fit stays unread, which in the end holds the peer back.
+    const size_t taken = c.Write(bytes).bytes;
+    if (taken == 0) return;
+    c.Discard(taken);
   }
 }
 

@@ -24,10 +24,10 @@ class DpdkDevice;
 class Eal;
 
 struct RuntimeInterface {
-  std::string port = "0";              // DPDK port id, or the device's name: "net_tap0"
-  std::vector<std::string> addresses;  // "198.18.0.2/15"; beside those in `config`
-  InterfaceConfig config;
-  std::optional<MacAddress> mac;  // ours; without it the device's own, or one near it
+  std::string port = "0";                   // DPDK port id, or the device's name: "net_tap0"
+  std::vector<std::string> addresses = {};  // "198.18.0.2/15"; beside those in `config`
+  InterfaceConfig config = {};
+  std::optional<MacAddress> mac = {};  // ours; without it the device's own, or one near it
 };
 
 struct RuntimeOptions {

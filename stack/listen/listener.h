@@ -14,22 +14,24 @@
 
 namespace usher {
 
-// What the user asks for.
+// What the user asks for. (The empty initializers let callers name only some fields without a
+// warning.)
 struct ListenSpec {
-  IpAddress address;  // one of ours; IpAddress::V4(0): all IPv4; ::, the default: all, IPv4 too
+  // One of ours; IpAddress::V4(0): all IPv4; ::, the default: all, IPv4 too.
+  IpAddress address = {};
   uint16_t port = 0;  // 0: an ephemeral one
   int backlog = 4096;
-  std::optional<ListenModel> model;  // none: the configuration's
-  bool v6_only = false;              // IPV6_V6ONLY
-  bool reuseport = false;            // SO_REUSEPORT: listeners that all say so share SYNs
-  bool save_syn = false;             // TCP_SAVE_SYN
-  uint32_t defer_accept_s = 0;       // TCP_DEFER_ACCEPT
-  uint8_t syncnt = 0;                // TCP_SYNCNT, 1 to 127; 0: tcp_synack_retries
-  uint32_t fastopen_qlen = 0;        // TCP_FASTOPEN: pending Fast Open requests at most; 0: off
-  bool cookie_ack_parking = false;   // keep a cookie's ACK while the accept queue is full
-  bool strict_cookies = false;       // a cookie's ACK must echo a timestamp we may have sent
-  TcpOptionsSet options;             // of the children
-  void* user_data = nullptr;         // given back with events
+  std::optional<ListenModel> model = {};  // none: the configuration's
+  bool v6_only = false;                   // IPV6_V6ONLY
+  bool reuseport = false;                 // SO_REUSEPORT: listeners that all say so share SYNs
+  bool save_syn = false;                  // TCP_SAVE_SYN
+  uint32_t defer_accept_s = 0;            // TCP_DEFER_ACCEPT
+  uint8_t syncnt = 0;                     // TCP_SYNCNT, 1 to 127; 0: tcp_synack_retries
+  uint32_t fastopen_qlen = 0;       // TCP_FASTOPEN: pending Fast Open requests at most; 0: off
+  bool cookie_ack_parking = false;  // keep a cookie's ACK while the accept queue is full
+  bool strict_cookies = false;      // a cookie's ACK must echo a timestamp we may have sent
+  TcpOptionsSet options = {};       // of the children
+  void* user_data = nullptr;        // given back with events
 };
 
 // How often what happened; names as in counter_list.h.

@@ -462,6 +462,7 @@ IoResult Shard::ReadSlice(Handle handle, uint32_t max, Slice* out) {
 }
 
 IoResult Shard::Peek(Handle handle, std::span<const uint8_t>* out) {
+  *out = {};
   TcpConnection* c = Find(handle);
   return c != nullptr ? c->Peek(out) : IoResult{0, Error::kBadHandle};
 }

@@ -125,8 +125,8 @@ IoResult TcpConnection::ReadSlice(TcpContext& ctx, uint32_t max, Slice* out) {
 }
 
 IoResult TcpConnection::Peek(std::span<const uint8_t>* out) {
-  if (const auto nothing = NothingToRead()) return *nothing;
   *out = receive_buffer_.Front();
+  if (const auto nothing = NothingToRead()) return *nothing;
   return {out->size(), Error::kNone};
 }
 
