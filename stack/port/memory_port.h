@@ -40,6 +40,8 @@ class MemoryPort final : public Port {
 
   // Takes the oldest frame the stack sent, copied out; empty if there is none.
   std::vector<uint8_t> TakeSent();
+  // Frames injected that the stack has not received yet.
+  size_t received_count() const { return received_.size(); }
   size_t sent_count() const { return sent_.size(); }
 
   // Faults: how many more frames TxBurst takes before it takes no more; and the carrier.

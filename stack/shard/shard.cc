@@ -320,9 +320,8 @@ void Shard::Settle(TcpConnection& c) {
 }
 
 void Shard::DeliverEvents() {
-  if (events_ == nullptr) return;
   passive_open_->DrainReady([this](Handle listener, const Listener&) {
-    events_->OnAcceptable(listener, listener_owners_[listener.index]);
+    if (events_ != nullptr) events_->OnAcceptable(listener, listener_owners_[listener.index]);
   });
   while (context_.events_head != nullptr) {
     TcpConnection& c = *context_.events_head;
@@ -331,7 +330,7 @@ void Shard::DeliverEvents() {
     c.event_queued = false;
     const uint8_t events = c.events;
     c.events = 0;
-    if (events != 0 && c.has_owner())
+    if (events != 0 && c.has_owner() && events_ != nullptr)
       events_->OnConnectionEvents(connections_.HandleOf(c.slot()), events, c.owner);
   }
   owner_timers_.Advance(context_.now, kTimerBudget, [this](uint32_t slot) {

@@ -52,8 +52,8 @@ void TcpConnection::CountRecovery(TcpContext& ctx, uint32_t events) {
 
 // `s.ack` is within SND.UNA - MAX.SND.WND .. SND.NXT.
 void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
-  const bool window_changed = UpdateSendWindow(s);
   if (s.ack < snd_una_ && s.options.sack_count == 0) return;  // old, and nothing else in it
+  const bool window_changed = UpdateSendWindow(s);
 
   AckInput in;
   in.ack = s.ack;
@@ -74,10 +74,12 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
 
   const AckOutcome out = control_.OnAck(Recovery(ctx), in);
   CountRecovery(ctx, out.events);
+  soft_error_ = Error::kNone;
   probes_out_ = 0;
   keepalive_probes_out_ = 0;
   if (s.ack > snd_una_) AdvanceSndUna(ctx, s.ack);
-  retransmit_due_ = out.retransmit;
+  // What an earlier segment of the burst made due stays due.
+  retransmit_due_ |= out.retransmit;
   send_new_first_ = out.send_new_first;
   last_ack_received_ = MilliStamp::Of(ctx.now);
   if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);

@@ -27,6 +27,10 @@
 
 namespace usher {
 
+namespace test {
+struct ConnectionPeek;
+}
+
 // What a handshake agreed on: how a passive open makes a connection (listen/), and what both ends
 // of an active open come to.
 struct HandshakeResult {
@@ -159,6 +163,7 @@ class TcpConnection {
 
  private:
   friend struct TimeWaitFacts;
+  friend struct test::ConnectionPeek;  // tests/support/connection_peek.h
 
   static constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
   static constexpr Duration kTimeWaitLength = Duration::Seconds(60);
@@ -174,6 +179,7 @@ class TcpConnection {
   bool AcceptSequence(TcpContext& ctx, Segment& s);
   bool PawsReject(TcpContext& ctx, const Segment& s);
   bool PassReset(TcpContext& ctx, const Segment& s);
+  bool IsResetBehindFin(const Segment& s) const;
   bool PassAck(TcpContext& ctx, Segment& s);
   void AdvanceStateOnAck(TcpContext& ctx);
   void UpdateTsRecent(TcpContext& ctx, const Segment& s);
@@ -210,7 +216,8 @@ class TcpConnection {
   void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags);
   void AckSent();
   uint32_t SackOptionSize() const;
-  size_t WriteOptions(const TcpContext& ctx, uint8_t* out);
+  size_t WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out);
+  Seq AcceptableSeq() const;
   void SendBare(TcpContext& ctx, Seq seq, uint16_t flags);
   void SendAck(TcpContext& ctx);
   bool OutOfWindowLimited(TcpContext& ctx, Counter skipped);
@@ -377,7 +384,7 @@ class TcpConnection {
   uint32_t charged_ = 0;  // bytes of tcp_mem
   SendBuffer send_buffer_;
   ReceiveBuffer receive_buffer_;
-  OutOfOrderQueue out_of_order_{1};
+  OutOfOrderQueue out_of_order_;
   SendControl control_;
   TcpOptionsSet options_;
 };

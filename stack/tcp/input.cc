@@ -47,7 +47,9 @@ void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
     }
   }
   if (s.Has(TcpFlags::kRst)) {
-    if (s.Has(TcpFlags::kAck)) Die(ctx, Error::kConnectionRefused);
+    if (!s.Has(TcpFlags::kAck)) return;
+    ctx.counters.Add(Counter::TcpAttemptFails);
+    Die(ctx, Error::kConnectionRefused);
     return;
   }
   if (!s.Has(TcpFlags::kSyn)) return;
@@ -58,9 +60,6 @@ void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
     return;
   }
   TakeAck(ctx, s);
-  snd_wnd_ = s.window;  // never scaled on a SYN
-  snd_wl1_ = s.seq;
-  max_window_ = snd_wnd_;
   Establish(ctx);
   if (s.payload_length != 0 || s.Has(TcpFlags::kFin)) {
     // Data and FIN of a SYN-ACK stand one number behind the SYN.
@@ -79,6 +78,8 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
   rcv_nxt_ = s.seq + 1;
   rcv_wup_ = rcv_nxt_;
   copied_seq_ = rcv_nxt_;
+  snd_wnd_ = max_window_ = s.window;  // never scaled on a SYN
+  snd_wl1_ = s.seq;
   options_in_use_.timestamps &= o.timestamps.has_value();
   options_in_use_.sack &= o.sack_permitted;
   options_in_use_.wscale &= o.window_scale.has_value();
@@ -151,7 +152,7 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
     const bool at_sacked_end =
         options_in_use_.sack && !out_of_order_.empty() && s.seq == out_of_order_.end();
-    if (s.seq != rcv_nxt_ && !at_sacked_end) {
+    if (s.seq != rcv_nxt_ && !at_sacked_end && !IsResetBehindFin(s)) {
       SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
       return false;
     }
@@ -172,6 +173,13 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   return true;
 }
 
+// A peer that closed, and whose system then resets what is left, may put the RST at its FIN's own
+// number (macOS does; Linux's tcp_reset_check).
+bool TcpConnection::IsResetBehindFin(const Segment& s) const {
+  return s.seq + 1 == rcv_nxt_ && (state_ == TcpState::kCloseWait || state_ == TcpState::kLastAck ||
+                                   state_ == TcpState::kClosing);
+}
+
 // Fifth step. False: the segment is done with.
 bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
   if (!s.Has(TcpFlags::kAck)) return false;
@@ -180,10 +188,12 @@ bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
       SendResetFor(ctx, s);
       return false;
     }
-    snd_wl1_ = s.seq;
-    snd_wnd_ = static_cast<uint32_t>(s.window) << (s.Has(TcpFlags::kSyn) ? 0 : snd_wscale_);
-    max_window_ = snd_wnd_;
+    UpdateTsRecent(ctx, s);
     TakeAck(ctx, s);
+    if (s.Has(TcpFlags::kSyn)) {  // what it carries stands one number behind the SYN
+      s.seq += 1;
+      s.flags &= static_cast<uint16_t>(~TcpFlags::kSyn);
+    }
     Establish(ctx);
     return true;
   }
@@ -230,9 +240,12 @@ void TcpConnection::UpdateTsRecent(TcpContext& ctx, const Segment& s) {
   ts_recent_s_ = SecondsOf(ctx.now);
 }
 
-// Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot shrink the window.
+// Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot change the window. The
+// field of a SYN is never scaled (RFC 7323 section 2.2).
 bool TcpConnection::UpdateSendWindow(const Segment& s) {
-  const uint32_t window = static_cast<uint32_t>(s.window) << snd_wscale_;
+  if (s.ack < snd_una_) return false;
+  const uint32_t window = static_cast<uint32_t>(s.window)
+                          << (s.Has(TcpFlags::kSyn) ? 0 : snd_wscale_);
   const bool newer = s.ack > snd_una_ || s.seq > snd_wl1_ ||
                      (s.seq == snd_wl1_ && (window > snd_wnd_ || window == 0));
   if (!newer) return false;
@@ -258,7 +271,8 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
     SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
     return;
   }
-  if (!has_owner_ && ReceiveBeyondClose(ctx, s)) return;
+  const bool no_reader = !has_owner_ || (shut_read_ && fin_queued_);
+  if (no_reader && ReceiveBeyondClose(ctx, s)) return;
 
   // Wholly old, or partly: what was received before is reported back (RFC 2883), the rest used.
   if (s.EndSeq() <= rcv_nxt_) {
@@ -276,8 +290,9 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   QueueInOrder(ctx, s);
 }
 
-// Cuts the segment to RCV.NXT on its left and to the window on its right; a FIN that is cut off
-// will be sent again.
+// Cuts the segment to RCV.NXT on its left and to the window on its right. A FIN behind data that
+// was cut will be sent again; one that stands at the edge takes no memory and is taken (a peer
+// whose window probe it is would otherwise never finish).
 void TcpConnection::TrimToWindow(Segment& s) {
   if (s.seq < rcv_nxt_) {
     NoteDuplicate({s.seq, rcv_nxt_});
@@ -287,7 +302,7 @@ void TcpConnection::TrimToWindow(Segment& s) {
     s.seq = rcv_nxt_;
   }
   const Seq right_edge = rcv_nxt_ + ReceiveWindow();
-  if (s.EndSeq() <= right_edge) return;
+  if (s.seq + s.payload_length <= right_edge) return;
   s.flags &= static_cast<uint16_t>(~TcpFlags::kFin);
   const int32_t room = right_edge - s.seq;
   s.payload_length = std::min(s.payload_length, static_cast<uint32_t>(std::max(room, 0)));
@@ -298,7 +313,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
   if (length == 0 && !s.Has(TcpFlags::kFin)) {
     // Nothing fits into the window: a probe of a closed window (section 3.8.6.1).
     ctx.counters.Add(Counter::TcpExtTCPZeroWindowDrop);
-    SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
+    SendAck(ctx);
     return;
   }
   if (length != 0) {
@@ -314,7 +329,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (!out_of_order_.empty()) DrainReassembly();
+  if (!out_of_order_.empty() || out_of_order_fin_) DrainReassembly();
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);

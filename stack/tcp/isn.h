@@ -31,6 +31,11 @@ class IsnGenerator {
     return static_cast<uint32_t>(WireHash(timestamp_key_, tuple));
   }
 
+  // A number nobody outside can know, the connection's own.
+  uint32_t Secret(const FourTuple& tuple) const {
+    return static_cast<uint32_t>(WireHash(timestamp_key_, tuple) >> 32);
+  }
+
  private:
   SipKey isn_key_;
   SipKey timestamp_key_;

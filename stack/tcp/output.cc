@@ -92,9 +92,9 @@ TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t m
   if (unsent == 0 && !fin_queued_) return next;
   next.limit = SendLimit::kWindow;
   const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
+  if (window <= 0) return next;  // a FIN takes a number of the window, too
   next.length = std::min(unsent, max_payload);
   if (unsent != 0) {
-    if (window <= 0) return next;
     if (next.length > static_cast<uint32_t>(window)) {
       next.length = static_cast<uint32_t>(window);
       if (snd_nxt_ != snd_una_ || next.length < max_window_ / 2) return next;
@@ -108,7 +108,7 @@ TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t m
       return next;
     }
   }
-  next.fin = fin_queued_ && next.length == unsent;
+  next.fin = fin_queued_ && next.length == unsent && next.length < static_cast<uint32_t>(window);
   next.send = true;
   return next;
 }
@@ -176,7 +176,7 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   h.flags = flags;
   if ((flags & TcpFlags::kAck) != 0) h.ack = rcv_nxt_;
   h.window = AdvertiseWindow(ctx);
-  const size_t options_size = WriteOptions(ctx, frame.l4 + TcpHeader::kSize);
+  const size_t options_size = WriteOptions(ctx, length, frame.l4 + TcpHeader::kSize);
   h.Emit(frame.l4, options_size);
   const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
   uint32_t sum = 0;
@@ -210,14 +210,18 @@ uint32_t TcpConnection::SackOptionSize() const {
 
 // Options of a segment after the handshake: timestamps, and SACK blocks (RFC 2018), the first of
 // which is a D-SACK if there is a duplicate to tell of (RFC 2883).
-size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint8_t* out) {
+// `length` bytes of payload must still fit behind them.
+size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out) {
   size_t size = 0;
   if (options_in_use_.timestamps)
     size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
   if (!options_in_use_.sack || (out_of_order_.empty() && !has_dsack_)) [[likely]]
     return size;
   TcpOptions o;
-  const uint32_t most = options_in_use_.timestamps ? 3 : 4;
+  const uint32_t room = length < mss_ ? mss_ - length : 0;
+  if (room < kSackHeaderSize + kSackBlockSize) return size;  // what was sent before may be longer
+  const uint32_t most = std::min<uint32_t>(options_in_use_.timestamps ? 3 : 4,
+                                           (room - kSackHeaderSize) / kSackBlockSize);
   if (has_dsack_) {
     o.sack[o.sack_count++] = dsack_;
     has_dsack_ = false;
@@ -240,7 +244,15 @@ void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {
   EmitSegment(ctx, frame, seq, 0, flags);
 }
 
-void TcpConnection::SendAck(TcpContext& ctx) { SendBare(ctx, snd_nxt_, TcpFlags::kAck); }
+// The number of a segment without data: SND.NXT, unless the peer took window back, when a segment
+// there would be outside of it and be dropped.
+Seq TcpConnection::AcceptableSeq() const {
+  const Seq edge = snd_una_ + snd_wnd_;
+  // What the shift of the window field cut off is no window taken back.
+  return snd_nxt_ - edge < (int32_t{1} << snd_wscale_) ? snd_nxt_ : edge;
+}
+
+void TcpConnection::SendAck(TcpContext& ctx) { SendBare(ctx, AcceptableSeq(), TcpFlags::kAck); }
 
 // One answer to what does not belong here per tcp_invalid_ratelimit and connection (RFC 5961
 // section 7; per connection, because a global limit is a side channel: CVE-2016-5696).
@@ -269,14 +281,14 @@ void TcpConnection::SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter 
     EnterQuickAck(16);
     if (s.payload_length != 0) NoteDuplicate({s.seq, Min(s.EndSeq(), rcv_nxt_)});
   }
-  const bool limited = s.payload_length == 0 || s.Has(TcpFlags::kSyn);
+  const bool limited = s.Length() == 0 || s.Has(TcpFlags::kSyn);
   if (limited && OutOfWindowLimited(ctx, skipped)) return;
   SendAck(ctx);
 }
 
 void TcpConnection::SendRst(TcpContext& ctx) {
   ctx.counters.Add(Counter::TcpOutRsts);
-  SendBare(ctx, snd_nxt_, TcpFlags::kRst | TcpFlags::kAck);
+  SendBare(ctx, AcceptableSeq(), TcpFlags::kRst | TcpFlags::kAck);
 }
 
 void TcpConnection::SendResetFor(TcpContext& ctx, Segment& s) {
@@ -328,12 +340,15 @@ uint16_t TcpConnection::AdvertiseWindow(TcpContext& ctx) {
   return static_cast<uint16_t>(window >> rcv_wscale_);
 }
 
+// What is lost, as far as the budget goes. What the peer's window no longer covers is sent all the
+// same only if it is the first (as Linux: a window taken back must not stall).
 void TcpConnection::Retransmit(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
   retransmit_due_ = false;
   while (control_.SendBudget(rc) > 0) {
     const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize());
     if (!r) return;
+    if (r->seq != snd_una_ && r->seq + r->length > snd_una_ + snd_wnd_) return;
     if (!RetransmitOne(ctx, *r)) {
       ctx.counters.Add(Counter::TcpExtTCPRetransFail);
       control_.RetryTimerSoon(rc);
@@ -343,8 +358,7 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
   }
 }
 
-// Sends a recorded segment again; false if there is no buffer. What the peer's window no longer
-// covers is sent all the same only if it is the first (Linux; a shrunken window must not stall).
+// Sends a recorded segment again; false if there is no buffer.
 bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
   if (r.syn) return ResendSyn(ctx);
   TxFrame frame;
@@ -368,13 +382,20 @@ void TcpConnection::SendLossProbe(TcpContext& ctx) {
     const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
     next.length = std::min<uint32_t>(unsent, mss_ - SackOptionSize());
     next.fin = fin_queued_ && next.length == unsent;
-    const bool fits = (snd_una_ + snd_wnd_) - (snd_nxt_ + next.length) >= 0;
+    const uint32_t length = next.length + (next.fin ? 1 : 0);
+    const bool fits = (snd_una_ + snd_wnd_) - (snd_nxt_ + length) >= 0;
     if (fits && SendNew(ctx, next)) {
       CountRecovery(ctx, control_.OnProbeSent(rc, kNoSegment));
       return;
     }
   }
-  const auto r = control_.ProbeSegment(rc);
+  auto r = control_.ProbeSegment(rc);
+  if (r &&
+      r->length > mss_ + (r->fin ? 1u : 0u)) {  // from before the path's MTU fell: its end does
+    const uint32_t cut = r->length - (r->fin ? 1 : 0) - mss_;
+    r->seq += cut;
+    r->length -= cut;
+  }
   if (!r || !RetransmitOne(ctx, *r)) {
     control_.OnProbeFailed(rc);
     return;
@@ -387,11 +408,12 @@ void TcpConnection::SendLossProbe(TcpContext& ctx) {
 void TcpConnection::SendWindowProbe(TcpContext& ctx) {
   const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
   const int32_t unsent = WriteEnd() - snd_nxt_;
-  if (window > 0 && unsent > 0) {
+  if (window > 0 && HasUnsent()) {
     NextSegment next;
     next.length = std::min<uint32_t>(
         {static_cast<uint32_t>(window), static_cast<uint32_t>(unsent), mss_ - SackOptionSize()});
-    next.fin = fin_queued_ && next.length == static_cast<uint32_t>(unsent);
+    next.fin = fin_queued_ && !fin_sent_ && next.length == static_cast<uint32_t>(unsent) &&
+               next.length < static_cast<uint32_t>(window);
     const RecoveryContext rc = Recovery(ctx);
     control_.BeforeSending(rc, false);
     if (SendNew(ctx, next)) control_.AfterSending(rc, SendLimit::kWindow, true);
@@ -405,7 +427,7 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
 
 bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack) {
   TxFrame frame;
-  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) return false;
   TcpHeader h;
   h.src_port = tuple_.local_port;
   h.dst_port = tuple_.remote_port;

@@ -35,7 +35,7 @@ TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
   f.core.remote_port = c.tuple_.remote_port;
   f.core.snd_nxt = c.snd_nxt_;
   f.core.rcv_nxt = c.rcv_nxt_;
-  f.core.rcv_wnd = c.rcv_wnd_;
+  f.core.rcv_wnd = c.ReceiveWindow();
   f.core.ts_recent = c.ts_recent_;
   f.core.ts_recent_s = c.ts_recent_s_;
   f.core.ts_offset = c.ts_offset_;
@@ -126,7 +126,7 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
   if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSEstab);
   if (rst) return {};
   if (paws_reject || s.Has(TcpFlags::kAck)) timers_.Set(index, ctx.now + kTimeWaitLength);
-  Answer(ctx, index, Counter::TcpExtTCPACKSkippedTimeWait);
+  Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedTimeWait);
   return {};
 }
 
@@ -134,10 +134,11 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
                                                         bool paws_reject) {
   TimeWaitCore& r = Core(index);
   const Seq end = s.EndSeq();
-  const bool in_window = s.seq == end ? s.seq >= r.rcv_nxt && s.seq <= r.rcv_nxt + r.rcv_wnd
-                                      : end > r.rcv_nxt && s.seq < r.rcv_nxt + r.rcv_wnd;
+  const bool in_window =
+      s.seq == r.rcv_nxt || (s.seq == end ? s.seq > r.rcv_nxt && s.seq <= r.rcv_nxt + r.rcv_wnd
+                                          : end > r.rcv_nxt && s.seq < r.rcv_nxt + r.rcv_wnd);
   if (paws_reject || !in_window) {
-    if (!s.Has(TcpFlags::kRst)) Answer(ctx, index, Counter::TcpExtTCPACKSkippedFinWait2);
+    if (!s.Has(TcpFlags::kRst)) Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedFinWait2);
     return {};
   }
   if (s.Has(TcpFlags::kRst)) return {Verdict::kRemove, {}};
@@ -156,23 +157,24 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
   r.rcv_nxt = end;
   TakeTimestamp(r, s, ctx.now);
   timers_.Set(index, ctx.now + kTimeWaitLength);
-  r.answered = false;  // the FIN's acknowledgment is owed, whatever was answered before
-  Answer(ctx, index, Counter::TcpExtTCPACKSkippedTimeWait);
-  r.answered = false;
+  Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedTimeWait);
   return {};
 }
 
-// Acknowledges where the connection ended, at most once per tcp_invalid_ratelimit.
-void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, Counter skipped) {
+// Acknowledges where the connection ended: data and FIN always, for the peer waits for it; what
+// might be the other half of an ACK loop at most once per tcp_invalid_ratelimit.
+void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, const Segment& s, Counter skipped) {
   TimeWaitCore& r = Core(index);
-  const auto now_ms = static_cast<uint32_t>(ctx.now.ms());
-  if (r.answered &&
-      now_ms - r.last_answer_ms < static_cast<uint32_t>(ctx.sysctls.tcp_invalid_ratelimit)) {
-    ctx.counters.Add(skipped);
-    return;
+  if (s.Length() == 0 || s.Has(TcpFlags::kSyn)) {
+    const auto now_ms = static_cast<uint32_t>(ctx.now.ms());
+    if (r.answered &&
+        now_ms - r.last_answer_ms < static_cast<uint32_t>(ctx.sysctls.tcp_invalid_ratelimit)) {
+      ctx.counters.Add(skipped);
+      return;
+    }
+    r.answered = true;
+    r.last_answer_ms = now_ms;
   }
-  r.answered = true;
-  r.last_answer_ms = now_ms;
   const FourTuple tuple = TupleOf(index);
   TxFrame frame;
   if (!ctx.egress.Begin(r.path, tuple.remote.family(), &frame, /*control=*/true)) return;

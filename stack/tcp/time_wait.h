@@ -113,7 +113,7 @@ class TimeWaitTable {
     return IsV4(index) ? v4_[index].core : v6_[index - capacity_].core;
   }
   Outcome ReceiveInFinWait2(TcpContext& ctx, uint32_t index, Segment& s, bool paws_reject);
-  void Answer(TcpContext& ctx, uint32_t index, Counter skipped);
+  void Answer(TcpContext& ctx, uint32_t index, const Segment& s, Counter skipped);
 
   uint32_t capacity_;
   ObjectPool<RecordV4> v4_;  // index as it is

@@ -36,9 +36,9 @@ void TcpConnection::OnTimer(TcpContext& ctx) {
 void TcpConnection::OnDelayedAckTimer(TcpContext& ctx) {
   delayed_ack_deadline_ = Instant::Never();
   if (!ack_pending_) return;
-  if (!interactive_) {
-    ack_timeout_ms_ = static_cast<uint16_t>(  // missed: the dialogue is slower than was thought
-        std::min<int64_t>(ack_timeout_ms_ * 2, Rto(ctx).ms()));
+  if (!interactive_) {  // missed: the dialogue is slower than was thought
+    ack_timeout_ms_ =
+        static_cast<uint16_t>(std::min<int64_t>({ack_timeout_ms_ * 2, Rto(ctx).ms(), UINT16_MAX}));
   } else {
     interactive_ = false;  // no answer came to carry it
     ack_timeout_ms_ = kMinAckTimeoutMs;
@@ -140,8 +140,7 @@ void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
     persist_deadline_ = Instant::Never();
     persist_backoff_ = 0;
   } else if ((snd_una_ + snd_wnd_) - snd_nxt_ >=
-             static_cast<int32_t>(
-                 std::min<uint32_t>(mss_, static_cast<uint32_t>(WriteEnd() - snd_nxt_)))) {
+             std::min<int32_t>(mss_, (WriteEnd() - snd_nxt_) + (fin_queued_ ? 1 : 0))) {
     persist_deadline_ = Instant::Never();
     persist_backoff_ = 0;
     WantOutput(ctx);
@@ -187,7 +186,11 @@ void TcpConnection::OnLifeTimer(TcpContext& ctx) {
   if (!options_.keepalive || state_ == TcpState::kSynSent) return;
   const Duration idle =
       std::min(last_data_received_.Before(ctx.now), last_ack_received_.Before(ctx.now));
-  if (snd_nxt_ != snd_una_ || HasUnsent() || idle < KeepaliveTime(ctx)) {
+  if (snd_nxt_ != snd_una_ || HasUnsent()) {  // what is sent asks for itself
+    life_deadline_ = ctx.now + KeepaliveTime(ctx);
+    return;
+  }
+  if (idle < KeepaliveTime(ctx)) {
     ArmKeepalive(ctx);
     return;
   }

@@ -19,6 +19,7 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =
       MilliStamp::Of(ctx.now);
   ts_offset_ = ctx.isn.TimestampOffset(tuple);
+  out_of_order_.Seed(ctx.isn.Secret(tuple));
 }
 
 void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
@@ -94,7 +95,9 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
   rcv_mss_ = static_cast<uint16_t>(
       std::clamp<uint32_t>(std::min<uint32_t>({advertised_mss_, mss_, rcv_wnd_ / 2}), 88, 536));
   snd_sml_ = snd_una_;
-  last_progress_ = last_ack_received_ = MilliStamp::Of(ctx.now);
+  last_progress_ = last_ack_received_ = tune_started_ = MilliStamp::Of(ctx.now);
+  tune_seq_ = copied_seq_;
+  tune_space_ = std::min<uint32_t>(rcv_wnd_, kInitialWindowSegments * advertised_mss_);
   ArmKeepalive(ctx);
 }
 
@@ -266,8 +269,7 @@ void TcpConnection::Close(TcpContext& ctx) {
   }
   if (options_.linger && options_.linger_s == 0) {
     ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
-    SendRst(ctx);
-    Die(ctx, Error::kAborted);
+    Abort(ctx);
     return;
   }
   options_.cork = false;
@@ -317,7 +319,17 @@ Duration TcpConnection::FinTimeout(const TcpContext& ctx) const {
 }
 
 void TcpConnection::Abort(TcpContext& ctx) {
-  if (state_ != TcpState::kClosed && state_ != TcpState::kSynSent) SendRst(ctx);
+  switch (state_) {
+    case TcpState::kClosed:
+    case TcpState::kSynSent:
+      break;
+    case TcpState::kClosing:
+    case TcpState::kLastAck:  // the peer has had all of it, unless something is still unsent
+      if (HasUnsent()) SendRst(ctx);
+      break;
+    default:
+      SendRst(ctx);
+  }
   Die(ctx, Error::kAborted);
 }
 
