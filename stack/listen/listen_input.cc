@@ -260,7 +260,10 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
   h.irs = s.seq - 1;
   h.peer_mss = verdict.mss;
   h.window = s.window;
-  const InitialWindow window = WindowFor(l, verdict.mss, h.wscale_ok);
+  // As the SYN-ACK had it: a window may not shrink.
+  const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), h.path.mtu);
+  const InitialWindow window =
+      WindowFor(l, mss - (h.timestamps_ok ? uint32_t{kTimestampsOnlySize} : 0), h.wscale_ok);
   h.rcv_wnd = window.rcv_wnd;
   h.window_clamp = window.window_clamp;
   h.rcv_wscale = window.wscale;

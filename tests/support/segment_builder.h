@@ -184,6 +184,8 @@ inline std::ostream& operator<<(std::ostream& out, const SentTcp& s) {
   if (s.options.sack_permitted) out << " sackOK";
   if (s.options.timestamps)
     out << " ts " << s.options.timestamps->value << "/" << s.options.timestamps->echo;
+  for (const SackBlock& b : s.options.sack_blocks())
+    out << " sack " << b.begin.value() << "-" << b.end.value();
   return out << " length " << s.payload.size();
 }
 
