@@ -4,7 +4,7 @@
 // exactly one place. Per listener, and once more for "no listener":
 //
 //   SYNs in = half-open now + completed from a request + answered by a cookie + answered again
-//             + the SYN rows
+//             + begun by Fast Open + the SYN rows
 //   ACKs in = completed (from a request or a cookie) + parked now + the ACK rows
 //
 // A SYN whose request ends without a connection enters its row when the request ends. A segment

@@ -129,7 +129,14 @@ PassiveOpen::Outcome PassiveOpen::OnSyn(Listener& l, Segment& s, std::optional<S
 
   Unpark(l, s.tuple);
   const Offer offer = ReadOffer(l, s);
-  if (!by_cookie) return AddRequest(l, s, offer, mtu, time_wait_iss);
+  if (!by_cookie) {
+    std::optional<FastOpenOption> fast_open;
+    if (JudgeFastOpen(l, s, &fast_open)) {
+      TcpConnection* child = OpenFast(l, s, offer, mtu, time_wait_iss, fast_open);
+      if (child != nullptr) return {.child = child};
+    }
+    return AddRequest(l, s, offer, mtu, time_wait_iss, fast_open);
+  }
   if (l.spec.strict_cookies && !offer.timestamps) return Refuse(l, DropReason::kSynNoTimestamp);
   AnswerByCookie(l, s, offer, mtu);
   return {};
@@ -173,7 +180,8 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
 }
 
 PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offer& offer,
-                                             uint16_t mtu, std::optional<Seq> time_wait_iss) {
+                                             uint16_t mtu, std::optional<Seq> time_wait_iss,
+                                             const std::optional<FastOpenOption>& fast_open) {
   const uint32_t index = table_.Allocate(s.tuple);
   if (index == kNone) return Refuse(l, DropReason::kSynNoRecord);
   Request& r = table_[index];
@@ -200,7 +208,8 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   table_.SetTimer(index, context_.now + TimeoutOf(r));
   if (l.spec.save_syn) SaveSyn(index, s);
   TxFrame frame;  // without a buffer the timer sends it
-  if (context_.egress.BeginReply(*s.packet, &frame)) SendSynAck(frame, index, s.tuple, mss);
+  if (context_.egress.BeginReply(*s.packet, &frame))
+    SendSynAck(frame, index, s.tuple, mss, fast_open);
   return {.new_request = index};
 }
 

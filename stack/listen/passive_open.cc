@@ -43,6 +43,8 @@ PassiveOpen::PassiveOpen(TcpContext& context, ObjectPool<TcpConnection>& connect
       random_(Seed(random)),
       cookies_(random),
       table_(config.max_requests),
+      fast_open_cookies_(random),
+      fast_open_resets_(config.max_fast_open_resets),
       saved_syns_(config.max_saved_syns, table_.index_limit(), connections.capacity()),
       parking_(config.max_parked_acks),
       listeners_(std::min(config.max_listeners, kMaxListeners)),
@@ -57,6 +59,7 @@ void PassiveOpen::Limit(Listener& l, int backlog) {
   l.whole = ClampBacklog(l.model, backlog, context_.sysctls.somaxconn,
                          context_.sysctls.tcp_max_syn_backlog);
   l.limits = ShareOf(l.model, l.whole, config_.shard_index, config_.shard_count);
+  LimitFastOpen(l);
 }
 
 // bind() refuses a name that another listener would answer to as well, unless both are ready to

@@ -24,6 +24,7 @@
 #include "stack/listen/ack_parking.h"
 #include "stack/listen/backlog.h"
 #include "stack/listen/drop_ledger.h"
+#include "stack/listen/fast_open.h"
 #include "stack/listen/listener.h"
 #include "stack/listen/saved_syn.h"
 #include "stack/listen/syn_cookie.h"
@@ -40,6 +41,7 @@ struct PassiveOpenConfig {
   uint32_t max_requests = 65536;   // half-open requests of each family, all listeners together
   uint32_t max_parked_acks = 64;   // see ListenSpec::cookie_ack_parking
   uint32_t max_saved_syns = 1024;  // see ListenSpec::save_syn
+  uint32_t max_fast_open_resets = 1024;  // places held after a reset, all listeners together
   ListenModel default_model = ListenModel::kLinuxClassic;
   // This shard's place among those that share each listener's backlog.
   uint32_t shard_index = 0;
@@ -89,8 +91,10 @@ class PassiveOpen {
     if (l == nullptr) return Error::kBadHandle;
     Unlist(*l);
     DropParkedOf(*l);
+    fast_open_resets_.Forget(l->id);
     while (TcpConnection* child = l->accept_queue.Pop(connections_)) {
       if (Listener* heir = Heir(*l, child->tuple())) {
+        if (child->fast_open_pending) ++heir->fast_open_pending;
         Enqueue(*heir, *child);
         context_.counters.Add(Counter::TcpExtTCPMigrateReqSuccess);
         continue;
@@ -107,6 +111,7 @@ class PassiveOpen {
   // Linux.
   Error SetDeferAccept(Handle listener, uint32_t seconds);
   Error SetSynCount(Handle listener, int count);
+  Error SetFastOpen(Handle listener, int queue_length);
   Error SetSaveSyn(Handle listener, bool on);
   Error SetChildOptions(Handle listener, const TcpOptionsSet& options);
 
@@ -130,6 +135,9 @@ class PassiveOpen {
     if (table_[request].has_saved_syn) saved_syns_.ForgetRequest(request);
     table_.Free(request);
   }
+  // A child with the mark fast_open_pending has left SYN-RECEIVED, for ESTABLISHED or any other
+  // state: the shard says so after each call that may have done that, before the slot is freed.
+  void OnFastOpenEnd(TcpConnection& child);
   // Makes a connection of one parked ACK whose listener has a place now; null if there is none. The
   // shard calls it after the burst and after accepts, until null, and files each.
   TcpConnection* CompleteParked();
@@ -180,7 +188,12 @@ class PassiveOpen {
   // Drops that no listener has a part in.
   const ListenerCounters& without_listener() const { return nobody_; }
   // New secret for cookies; those of the old one stay good for their time.
-  void RotateCookieKey(RandomSource& random) { cookies_.Rotate(random, context_.now); }
+  // False, and nothing done: the last rotation is too young.
+  bool RotateCookieKey(RandomSource& random) { return cookies_.Rotate(random, context_.now); }
+  // Keys of Fast Open cookies (tcp_fastopen_key); drawn at random until set.
+  void SetFastOpenKeys(const SipKey& primary, const std::optional<SipKey>& backup) {
+    fast_open_cookies_.SetKeys(primary, backup);
+  }
 
  private:
   // What the peer offered that both sides will use.
@@ -221,7 +234,8 @@ class PassiveOpen {
   bool InLastQuarter(const Listener& l) const;
   void AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu);
   Outcome AddRequest(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
-                     std::optional<Seq> time_wait_iss);
+                     std::optional<Seq> time_wait_iss,
+                     const std::optional<FastOpenOption>& fast_open);
   void SaveSyn(uint32_t request, const Segment& s);
   bool CookiesExpected(const Listener& l) const;
   Outcome OnCookieAck(Listener& l, Segment& s);
@@ -232,6 +246,14 @@ class PassiveOpen {
   Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
   Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue
   Outcome Reset(Listener& l, DropReason reason, Segment& s);
+
+  // -- fast_open.cc --
+  void LimitFastOpen(Listener& l);
+  bool FastOpenRoom(Listener& l);
+  bool JudgeFastOpen(Listener& l, const Segment& s, std::optional<FastOpenOption>* answer);
+  TcpConnection* OpenFast(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
+                          std::optional<Seq> time_wait_iss,
+                          const std::optional<FastOpenOption>& answer);
 
   // -- request_input.cc: a segment or a timer of a request --
   Listener* OwnerOf(uint32_t request, const FourTuple& tuple, bool* migrated);
@@ -255,7 +277,8 @@ class PassiveOpen {
   uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
   void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
                     const TcpOptions& options);
-  void SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss);
+  void SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss,
+                  const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);
   void SendRequestAck(uint32_t request, Segment& s);
 
@@ -266,6 +289,8 @@ class PassiveOpen {
   SeededRandom random_;  // ephemeral ports
   SynCookies cookies_;
   SynTable table_;
+  FastOpenCookies fast_open_cookies_;
+  FastOpenResets fast_open_resets_;
   SavedSyns saved_syns_;
   AckParking parking_;
   ObjectPool<Listener> listeners_;

@@ -50,8 +50,8 @@ void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, 
   context_.counters.Add(Counter::TcpOutSegs);
 }
 
-void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple,
-                             uint16_t mss) {
+void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss,
+                             const std::optional<FastOpenOption>& fast_open) {
   Request& r = table_[request];
   TcpOptions options;
   options.mss = mss;
@@ -66,6 +66,7 @@ void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& 
     r.last_tsval = tsval;
     options.timestamps = TcpTimestamps{tsval, r.ts_recent};
   }
+  options.fast_open = fast_open;
   CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options);
 }
 

@@ -301,6 +301,8 @@ uint32_t Shard::RunTimers() {
 
 // Does what a connection's fate asks for. After it the demux is true again.
 void Shard::Settle(TcpConnection& c) {
+  if (c.fast_open_pending && c.state() != TcpState::kSynReceived) [[unlikely]]
+    passive_open_->OnFastOpenEnd(c);
   if (c.fate() == Fate::kAlive) [[likely]]
     return;
   if (!c.settled) {

@@ -99,6 +99,11 @@ class TcpConnection {
   // Receive, so that data and FIN on it are taken.
   void OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
                    const TcpOptionsSet& options);
+  // A SYN with a valid Fast Open cookie (RFC 7413 section 4.2.2): SYN-RECEIVED, the SYN's data
+  // taken from `syn`, the SYN-ACK sent (with `cookie`, if there is one). Both sides may send from
+  // here on.
+  void OpenFastOpen(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
+                    const TcpOptionsSet& options, Segment& syn, const FastOpenOption* cookie);
   // Gives back everything it holds. The slot may be freed afterwards.
   void Destroy(TcpContext& ctx);
 
@@ -153,13 +158,14 @@ class TcpConnection {
   uint8_t events = 0;  // EventMask, undelivered
   bool event_queued = false;
   bool output_queued = false;
-  bool accepted = false;      // handed to the application; no events before
-  bool settled = false;       // its end was filed in the demux
-  bool buried = false;        // its slot is freed at the end of the pass
-  uint32_t next_accept = 0;   // accept queue link
-  uint32_t listener = 0;      // where it came from, with its generation; 0: active open
-  void* owner = nullptr;      // whom events go to
-  void* user_data = nullptr;  // the application's own
+  bool fast_open_pending = false;  // SYN-RECEIVED by Fast Open: counts at its listener
+  bool accepted = false;           // handed to the application; no events before
+  bool settled = false;            // its end was filed in the demux
+  bool buried = false;             // its slot is freed at the end of the pass
+  uint32_t next_accept = 0;        // accept queue link
+  uint32_t listener = 0;           // where it came from, with its generation; 0: active open
+  void* owner = nullptr;           // whom events go to
+  void* user_data = nullptr;       // the application's own
 
  private:
   friend struct TimeWaitFacts;
@@ -231,7 +237,7 @@ class TcpConnection {
   bool RetransmitOne(TcpContext& ctx, const Retransmission& r);
   void SendLossProbe(TcpContext& ctx);
   void SendWindowProbe(TcpContext& ctx);
-  bool EmitSyn(TcpContext& ctx, bool with_ack);
+  bool EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie = nullptr);
   bool ResendSyn(TcpContext& ctx);
   void UpdateMss(TcpContext& ctx);
 
@@ -255,6 +261,8 @@ class TcpConnection {
   // -- user.cc --
   void Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
             const TcpOptionsSet& options);
+  void TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
+                     const TcpOptionsSet& options);
   void StartTransfer(TcpContext& ctx);
   std::optional<IoResult> NothingToRead();
   void AfterRead(TcpContext& ctx);
@@ -364,6 +372,7 @@ class TcpConnection {
   bool retransmit_due_ : 1 = false;
   bool send_new_first_ : 1 = false;
   bool one_segment_window_ : 1 = false;
+  bool fast_open_ : 1 = false;  // may send in SYN-RECEIVED
 
   // -- Times --
   MilliStamp last_progress_;  // snd_una_ moved, or sending began

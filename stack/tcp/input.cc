@@ -100,7 +100,7 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
 
 void TcpConnection::Establish(TcpContext& ctx) {
   Enter(ctx, TcpState::kEstablished);
-  StartTransfer(ctx);
+  if (!fast_open_) StartTransfer(ctx);
   if (fin_queued_) Enter(ctx, TcpState::kFinWait1);  // closed before it opened
   Raise(ctx, kEventConnected | kEventWritable);
 }
@@ -110,6 +110,14 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
   if (options_in_use_.timestamps && s.options.timestamps && !s.Has(TcpFlags::kRst) &&
       PawsReject(ctx, s))
     return false;
+
+  // In SYN-RECEIVED the peer's SYN again says that our SYN-ACK was lost. With Fast Open it may come
+  // without the data it had before.
+  if (state_ == TcpState::kSynReceived && s.seq == irs_ && s.Has(TcpFlags::kSyn) &&
+      !s.Has(TcpFlags::kAck) && !s.Has(TcpFlags::kRst)) {
+    if (!OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedSynRecv)) ResendSyn(ctx);
+    return false;
+  }
 
   const uint32_t window = ReceiveWindow();
   // A segment that ends before what we last acknowledged, or begins beyond the window. What begins

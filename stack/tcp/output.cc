@@ -72,6 +72,7 @@ bool TcpConnection::HasUnsent() const {
 
 // After the handshake, and until our FIN is on its way and acknowledged.
 bool TcpConnection::MaySend() const {
+  if (state_ == TcpState::kSynReceived) return fast_open_;
   return state_ >= TcpState::kEstablished && state_ != TcpState::kFinWait2 &&
          state_ != TcpState::kTimeWait;
 }
@@ -425,7 +426,7 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
 
 // ---- SYN and SYN-ACK of active and simultaneous opens ----
 
-bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack) {
+bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie) {
   TxFrame frame;
   if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) return false;
   TcpHeader h;
@@ -445,6 +446,7 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack) {
   if (options_in_use_.timestamps)
     o.timestamps = TcpTimestamps{TimestampClock(ctx.now) + ts_offset_, with_ack ? ts_recent_ : 0};
   if (options_in_use_.wscale) o.window_scale = rcv_wscale_;
+  if (cookie != nullptr) o.fast_open = *cookie;
   const size_t size = h.Emit(frame.l4, o);
   ctx.egress.CommitTcp(frame, {.local = tuple_.local,
                                .remote = tuple_.remote,
@@ -456,7 +458,7 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack) {
 }
 
 bool TcpConnection::ResendSyn(TcpContext& ctx) {
-  if (!EmitSyn(ctx, state_ == TcpState::kSynReceived)) return false;
+  if (!EmitSyn(ctx, state_ != TcpState::kSynSent)) return false;
   ctx.counters.Add(Counter::TcpRetransSegs);
   ctx.counters.Add(Counter::TcpExtTCPSynRetrans);
   return true;

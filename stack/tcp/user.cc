@@ -57,8 +57,9 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   ArmTimers(ctx);
 }
 
-void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
-                                const TcpOptionsSet& options) {
+// What both sides agreed on in a handshake of which we are the passive end.
+void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
+                                  const TcpOptionsSet& options) {
   Init(ctx, slot, h.tuple, h.path, options);
   options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
   iss_ = h.iss;
@@ -80,11 +81,38 @@ void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeR
   ts_offset_ = h.ts_offset;
   control_.Configure(ctx.recovery_settings, options.congestion, 536, 536, h.sack_ok);
   UpdateMss(ctx);
+}
+
+void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
+                                const TcpOptionsSet& options) {
+  TakeHandshake(ctx, slot, h, options);
   one_segment_window_ = h.one_segment_window;
   Enter(ctx, TcpState::kEstablished);
   StartTransfer(ctx);
   if (h.handshake_rtt > Duration())
     control_.OnHandshakeRtt(Recovery(ctx), h.handshake_rtt, snd_una_, snd_nxt_);
+  ArmTimers(ctx);
+}
+
+void TcpConnection::OpenFastOpen(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
+                                 const TcpOptionsSet& options, Segment& syn,
+                                 const FastOpenOption* cookie) {
+  TakeHandshake(ctx, slot, h, options);
+  snd_una_ = iss_;
+  snd_wnd_ = max_window_ = h.window;  // never scaled on a SYN
+  syn_unacked_ = fast_open_ = true;
+  Enter(ctx, TcpState::kSynReceived);
+  StartTransfer(ctx);
+  const RecoveryContext rc = Recovery(ctx);
+  if (!control_.OnSent(rc, iss_, 1, SentSegment::kSyn)) {
+    Die(ctx, Error::kNoBuffers);
+    return;
+  }
+  syn.seq += 1;
+  syn.flags &= static_cast<uint16_t>(~TcpFlags::kSyn);
+  ReceiveText(ctx, syn);
+  if (EmitSyn(ctx, true, cookie)) AckSent();  // without a buffer the timer sends it
+  control_.AfterSending(rc, SendLimit::kApplication, true);
   ArmTimers(ctx);
 }
 

@@ -143,6 +143,9 @@ class PassiveOpenTest : public ::testing::Test {
   void Dispatch(Segment& s, std::optional<Seq> time_wait_iss = std::nullopt) {
     if (const auto c = children_.find(s.tuple); c != children_.end()) {
       c->second->Receive(*context_, s);
+      TcpConnection& child = *c->second;
+      if (child.fast_open_pending && child.state() != TcpState::kSynReceived)
+        passive_->OnFastOpenEnd(child);
     } else if (const auto r = requests_.find(s.tuple); r != requests_.end()) {
       File(passive_->OnRequest(r->second, s), &s);
     } else {

@@ -35,6 +35,7 @@ class LedgerTest : public PassiveOpenTest {
         sysctls_.tcp_abort_on_overflow = one_in(3);
         sysctls_.tcp_migrate_req = one_in(2);
         sysctls_.tcp_max_syn_backlog = one_in(2) ? 8 : 8192;
+        sysctls_.tcp_fastopen = one_in(4) ? 0x602 : 1;
       }
       const FourTuple client = Client(static_cast<uint32_t>(random.Uniform(40)),
                                       static_cast<uint16_t>(80 + random.Uniform(3)));
@@ -45,6 +46,7 @@ class LedgerTest : public PassiveOpenTest {
         case 1:
         case 2:
           segment = one_in(4) ? PlainSyn(client) : LinuxSyn(client, Seq(one_in(8) ? 2000 : 1000));
+          if (one_in(4)) segment.Data("early");
           break;
         case 3:
         case 4:
@@ -112,7 +114,8 @@ class LedgerTest : public PassiveOpenTest {
   // Adds up what a listener that is about to be closed has done, so that it is not forgotten.
   void Tally(Handle h) {
     const ListenerCounters& c = L(h).counters;
-    closed_syns_ += c.completed + c.syncookies_sent + c.syn_answered_again + c.drops.syns();
+    closed_syns_ += c.completed + c.completed_fast_open + c.syncookies_sent + c.syn_answered_again +
+                    c.drops.syns();
     closed_acks_ += c.completed + c.completed_by_cookie + c.drops.acks();
     NoteRows(c.drops);
   }
@@ -142,7 +145,8 @@ class LedgerTest : public PassiveOpenTest {
       const Listener& l = L(h);
       const ListenerCounters& c = l.counters;
       NoteRows(c.drops);
-      syns += c.completed + c.syncookies_sent + c.syn_answered_again + c.drops.syns();
+      syns += c.completed + c.completed_fast_open + c.syncookies_sent + c.syn_answered_again +
+              c.drops.syns();
       acks += c.completed + c.completed_by_cookie + l.parked + c.drops.acks();
       drops += c.listen_drops;
     }

@@ -1,0 +1,142 @@
+// Fast Open: cookies, and a SYN that may have one.
+#include "stack/listen/fast_open.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "stack/listen/passive_open.h"
+
+namespace usher {
+namespace {
+
+uint64_t HashOf(const SipKey& key, const IpAddress& local, const IpAddress& remote) {
+  const FourTuple addresses{local, remote, 0, 0};
+  return WireHash(key, addresses);
+}
+
+}  // namespace
+
+FastOpenOption FastOpenCookies::Make(const IpAddress& local, const IpAddress& remote,
+                                     bool experimental) const {
+  FastOpenOption option;
+  option.length = kSize;
+  option.experimental = experimental;
+  const uint64_t hash = HashOf(primary_, local, remote);
+  std::memcpy(option.cookie.data(), &hash, kSize);
+  return option;
+}
+
+FastOpenCookies::Match FastOpenCookies::Check(const IpAddress& local, const IpAddress& remote,
+                                              const FastOpenOption& option) const {
+  if (option.length != kSize) return Match::kNone;
+  uint64_t shown;
+  std::memcpy(&shown, option.cookie.data(), kSize);
+  if (shown == HashOf(primary_, local, remote)) return Match::kPrimary;
+  if (backup_ && shown == HashOf(*backup_, local, remote)) return Match::kBackup;
+  return Match::kNone;
+}
+
+Error PassiveOpen::SetFastOpen(Handle listener, int queue_length) {
+  Listener* l = listeners_.Get(listener);
+  if (l == nullptr) return Error::kBadHandle;
+  if (queue_length < 0) return Error::kInvalid;
+  l->spec.fastopen_qlen = static_cast<uint32_t>(queue_length);
+  LimitFastOpen(*l);
+  return Error::kNone;
+}
+
+// As many pending as asked for, within somaxconn; with the bit for all listeners, the backlog's
+// worth without asking.
+void PassiveOpen::LimitFastOpen(Listener& l) {
+  const Sysctls& sysctls = context_.sysctls;
+  l.fast_open_limit = std::min(l.spec.fastopen_qlen, static_cast<uint32_t>(sysctls.somaxconn));
+  constexpr int kAll = FastOpenBits::kServer | FastOpenBits::kAllListeners;
+  if (l.fast_open_limit == 0 && (sysctls.tcp_fastopen & kAll) == kAll)
+    l.fast_open_limit = l.whole.accept_limit;
+}
+
+bool PassiveOpen::FastOpenRoom(Listener& l) {
+  if (l.fast_open_limit == 0) return false;
+  if (l.fast_open_pending < l.fast_open_limit) return true;
+  if (fast_open_resets_.TakeExpired(l.id, context_.now)) {
+    --l.fast_open_pending;
+    return true;
+  }
+  context_.counters.Add(Counter::TcpExtTCPFastOpenListenOverflow);
+  return false;
+}
+
+// What the SYN says about Fast Open, and what the SYN-ACK is to answer. True: the connection may
+// begin with this SYN.
+bool PassiveOpen::JudgeFastOpen(Listener& l, const Segment& s,
+                                std::optional<FastOpenOption>* answer) {
+  const auto& option = s.options.fast_open;
+  const int bits = context_.sysctls.tcp_fastopen;
+  if (option && option->length == 0) context_.counters.Add(Counter::TcpExtTCPFastOpenCookieReqd);
+  if ((bits & FastOpenBits::kServer) == 0 || (!option && s.payload_length == 0) || !FastOpenRoom(l))
+    return false;
+  if ((bits & FastOpenBits::kNoCookieNeeded) != 0) return true;
+  if (!option) return false;
+  using Match = FastOpenCookies::Match;
+  Match match = Match::kNone;
+  if (option->length != 0) match = fast_open_cookies_.Check(s.tuple.local, s.tuple.remote, *option);
+  if (match != Match::kPrimary)
+    *answer = fast_open_cookies_.Make(s.tuple.local, s.tuple.remote, option->experimental);
+  if (match == Match::kBackup) context_.counters.Add(Counter::TcpExtTCPFastOpenPassiveAltKey);
+  if (match == Match::kNone && option->length != 0)
+    context_.counters.Add(Counter::TcpExtTCPFastOpenPassiveFail);
+  return match != Match::kNone;
+}
+
+// The connection begins at the SYN, and enters the accept queue with it. Null: no slot for it.
+TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
+                                     std::optional<Seq> time_wait_iss,
+                                     const std::optional<FastOpenOption>& answer) {
+  HandshakeResult h;
+  h.tuple = s.tuple;
+  if (!context_.egress.FindPath(s.tuple.local, s.tuple.remote, &h.path)) return nullptr;
+  h.iss = time_wait_iss ? *time_wait_iss : context_.isn.Next(s.tuple, context_.now);
+  h.irs = s.seq;
+  h.peer_mss = offer.mss;
+  h.window = s.window;
+  const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
+  h.wscale_ok = offer.window_scale.has_value();
+  const InitialWindow window =
+      WindowFor(l, mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), h.wscale_ok);
+  h.rcv_wnd = window.rcv_wnd;
+  h.window_clamp = window.window_clamp;
+  h.snd_wscale = offer.window_scale.value_or(0);
+  h.rcv_wscale = window.wscale;
+  h.timestamps_ok = offer.timestamps;
+  h.sack_ok = offer.sack;
+  h.ts_recent = offer.tsval;
+  h.ts_offset = TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1);
+  h.syn_ack_sent = context_.now;
+
+  const uint32_t slot = connections_.Allocate();
+  if (slot == kNone) {
+    context_.counters.Add(Counter::TcpExtTCPFastOpenPassiveFail);
+    return nullptr;
+  }
+  TcpConnection& child = connections_[slot];
+  child.fast_open_pending = true;
+  child.OpenFastOpen(context_, slot, h, l.spec.options, s, answer ? &*answer : nullptr);
+  context_.counters.Add(Counter::TcpPassiveOpens);
+  context_.counters.Add(Counter::TcpExtTCPFastOpenPassive);
+  ++l.fast_open_pending;
+  ++l.counters.completed_fast_open;
+  Enqueue(l, child);
+  return &child;
+}
+
+void PassiveOpen::OnFastOpenEnd(TcpConnection& child) {
+  child.fast_open_pending = false;
+  Listener* l = FromId(child.listener);
+  if (l == nullptr) return;
+  const bool reset = child.state() == TcpState::kClosed &&
+                     child.error() == Error::kConnectionRefused;  // RST in SYN-RECEIVED
+  if (reset && fast_open_resets_.Hold(l->id, context_.now)) return;
+  --l->fast_open_pending;
+}
+
+}  // namespace usher

@@ -1,0 +1,191 @@
+// Fast Open, the server's side: RFC 7413.
+#include "stack/listen/fast_open.h"
+
+#include "tests/support/passive_open_fixture.h"
+
+namespace usher::test {
+namespace {
+
+using ::testing::AllOf;
+
+MATCHER(GivesFastOpenCookie, "") {
+  return arg.options.fast_open && arg.options.fast_open->length == FastOpenCookies::kSize;
+}
+MATCHER(HasNoFastOpen, "") { return !arg.options.fast_open; }
+
+class FastOpenTest : public PassiveOpenTest {
+ protected:
+  FastOpenTest() { sysctls_.tcp_fastopen = FastOpenBits::kServer; }
+  Handle ListenFast(uint32_t queue_length = 5) {
+    return Listen({.backlog = 5, .model = ListenModel::kLinux, .fastopen_qlen = queue_length});
+  }
+  static FastOpenOption Ask(bool experimental = false) {
+    FastOpenOption option;
+    option.experimental = experimental;
+    return option;
+  }
+  // The cookie that `client` is given.
+  FastOpenOption CookieFor(const FourTuple& client) {
+    FourTuple asking = client;
+    asking.remote_port = 9;
+    const SentTcp syn_ack = Exchange(LinuxSyn(asking).FastOpenCookie(Ask()));
+    EXPECT_THAT(syn_ack, GivesFastOpenCookie());
+    Give(From(asking).Rst(syn_ack.ack));
+    return syn_ack.options.fast_open.value_or(Ask());
+  }
+  static constexpr uint64_t kHello = 5;
+};
+
+TEST_F(FastOpenTest, GivesACookieToWhoAsks) {
+  ListenFast();
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(Ask()).Data("hi"));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), GivesFastOpenCookie(), Acks(Seq(1001))));
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenCookieReqd), 1u);
+  EXPECT_EQ(half_open(), 1u) << "a request as any other";
+  EXPECT_EQ(syn_ack.options.fast_open, CookieFor(Client())) << "the same for the same address";
+  const SentTcp old_style = Exchange(LinuxSyn(Client(7)).FastOpenCookie(Ask(true)));
+  ASSERT_TRUE(old_style.options.fast_open);
+  EXPECT_TRUE(old_style.options.fast_open->experimental);
+}
+
+TEST_F(FastOpenTest, AValidCookieOpensAtTheSyn) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack =
+      Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1006)), HasNoFastOpen(), HasMss(1460),
+                             HasWindowScale(7), HasWindow(65160)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassive), 1u);
+  EXPECT_EQ(half_open(), 0u);
+  EXPECT_EQ(L(listener).fast_open_pending, 1u);
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->state(), TcpState::kSynReceived);
+  EXPECT_EQ(child->readable_bytes(), kHello);
+
+  // The answer goes out before the handshake is complete.
+  std::array<uint8_t, 5> buffer;
+  EXPECT_EQ(child->Read(*context_, buffer).bytes, kHello);
+  child->Write(*context_, buffer);
+  EndPass();
+  auto sent = TakeAll();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_THAT(sent[0], AllOf(HasPayload("hello"), HasSeq(syn_ack.seq + 1), Acks(Seq(1006))));
+
+  Give(From(Client()).Ack(Seq(1006), syn_ack.seq + 6).Timestamps(5001, syn_ack.tsval()));
+  EXPECT_EQ(child->state(), TcpState::kEstablished);
+  EXPECT_EQ(child->unacked_bytes(), 0u);
+  EXPECT_EQ(L(listener).fast_open_pending, 0u);
+}
+
+TEST_F(FastOpenTest, AWrongCookieGetsTheRightOne) {
+  const Handle listener = ListenFast();
+  FastOpenOption cookie = CookieFor(Client());
+  cookie.cookie[0] ^= 1;
+  const SentTcp syn_ack =
+      Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+  EXPECT_THAT(syn_ack, AllOf(Acks(Seq(1001)), GivesFastOpenCookie()));
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassiveFail), 1u);
+  EXPECT_EQ(L(listener).half_open, 1u);
+  EXPECT_NE(CookieFor(Client(1)), CookieFor(Client(2)));
+}
+
+TEST_F(FastOpenTest, TheBackupKeyIsHonouredAndReplaced) {
+  const Handle listener = ListenFast();
+  const SipKey old_key{1, 2};
+  const SipKey new_key{3, 4};
+  passive_->SetFastOpenKeys(old_key, std::nullopt);
+  const FastOpenOption old_cookie = CookieFor(Client());
+  passive_->SetFastOpenKeys(new_key, old_key);
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()).FastOpenCookie(old_cookie).Data("hello"));
+  EXPECT_THAT(syn_ack, AllOf(Acks(Seq(1006)), GivesFastOpenCookie()));
+  EXPECT_NE(syn_ack.options.fast_open, old_cookie);
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassiveAltKey), 1u);
+  EXPECT_EQ(L(listener).accept_queue.length(), 1u);
+  passive_->SetFastOpenKeys(new_key, std::nullopt);
+  EXPECT_THAT(Exchange(LinuxSyn(Client(200)).FastOpenCookie(old_cookie).Data("hello")),
+              Acks(Seq(1001)));
+}
+
+TEST_F(FastOpenTest, TheBitsOfTheSetting) {
+  struct Row {
+    int bits;
+    uint32_t queue_length;
+    bool cookie_shown;
+    bool opens;
+  } const rows[] = {
+      {0x1, 5, true, false},  {0x2, 5, true, true},    {0x2, 0, true, false},
+      {0x2, 5, false, false}, {0x202, 5, false, true}, {0x200, 5, false, false},
+      {0x402, 0, true, true}, {0x400, 0, true, false}, {0x602, 0, false, true},
+  };
+  const SipKey key{1, 2};
+  SeededRandom random(1);
+  FastOpenCookies cookies(random);
+  cookies.SetKeys(key, std::nullopt);
+  passive_->SetFastOpenKeys(key, std::nullopt);
+  uint16_t port = 100;
+  for (const Row& row : rows) {
+    sysctls_.tcp_fastopen = row.bits;
+    const FourTuple client = Client(0, ++port);
+    const Handle listener = Listen({.port = port, .backlog = 5, .fastopen_qlen = row.queue_length});
+    SegmentBuilder syn = LinuxSyn(client).Data("x");
+    if (row.cookie_shown) syn.FastOpenCookie(cookies.Make(client.local, client.remote, false));
+    Give(syn);
+    EXPECT_EQ(L(listener).accept_queue.length(), row.opens ? 1u : 0u)
+        << "bits " << row.bits << " queue " << row.queue_length << " cookie " << row.cookie_shown;
+  }
+}
+
+TEST_F(FastOpenTest, PendingIsBounded) {
+  const Handle listener = ListenFast(2);
+  std::vector<SentTcp> syn_acks;
+  for (uint32_t i = 0; i < 3; ++i) {
+    // All three are one address, so one cookie does.
+    FourTuple client = Client();
+    client.remote_port = static_cast<uint16_t>(50000 + i);
+    static FastOpenOption cookie;
+    if (i == 0) cookie = CookieFor(Client());
+    syn_acks.push_back(Exchange(LinuxSyn(client).FastOpenCookie(cookie).Data("hello")));
+  }
+  EXPECT_THAT(syn_acks[1], Acks(Seq(1006)));
+  EXPECT_THAT(syn_acks[2], Acks(Seq(1001))) << "an ordinary handshake";
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenListenOverflow), 1u);
+  EXPECT_EQ(L(listener).fast_open_pending, 2u);
+}
+
+TEST_F(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
+  const Handle listener = ListenFast(1);
+  const FastOpenOption cookie = CookieFor(Client());
+  Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  Give(From(Client()).Rst(Seq(1006)));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->state(), TcpState::kClosed);
+  EXPECT_EQ(L(listener).fast_open_pending, 1u);
+  FourTuple again = Client();
+  again.remote_port++;
+  EXPECT_THAT(Exchange(LinuxSyn(again).FastOpenCookie(cookie).Data("hello")), Acks(Seq(1001)));
+  Pass(Duration::Seconds(61));
+  again.remote_port++;
+  EXPECT_THAT(Exchange(LinuxSyn(again).FastOpenCookie(cookie).Data("hello")), Acks(Seq(1006)));
+}
+
+// A lost SYN-ACK: the client sends its SYN again, perhaps without the data; the timer resends too.
+TEST_F(FastOpenTest, SynAckIsSentAgain) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp first = Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  Pass(Duration::Millis(500));
+  EXPECT_THAT(Exchange(LinuxSyn(Client())),
+              AllOf(HasFlags("SA"), HasSeq(first.seq), Acks(Seq(1006))));
+  Pass(Duration::Millis(800));
+  const auto resent = TakeAll();
+  ASSERT_GE(resent.size(), 1u);
+  EXPECT_THAT(resent[0], AllOf(HasFlags("SA"), HasSeq(first.seq), Acks(Seq(1006))));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  child->Close(*context_);  // resets: its data was not read
+}
+
+}  // namespace
+}  // namespace usher::test
