@@ -28,8 +28,8 @@ class Connection {
   }
 
   // Zero-copy without taking: *out is the next contiguous bytes, valid until the next call on this
-  // connection; empty where Read would give none. Unlike with a slice, what is not discarded still counts as unread and holds the
-  // peer back. Discard drops the first n bytes of it.
+  // connection; empty where Read would give none. Unlike with a slice, what is not discarded still
+  // counts as unread and holds the peer back. Discard drops the first n bytes of it.
   IoResult Peek(std::span<const uint8_t>* out) { return shard_->Peek(handle_, out); }
   Error Discard(size_t n) { return shard_->Discard(handle_, n); }
 
