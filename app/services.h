@@ -1,12 +1,6 @@
 // The services a listener of usherd can offer. One object per listener and shard.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <string>
-
-#include "app/config.h"
-#include "app/http/static_site.h"
 #include "stack/api/application.h"
 
 namespace usher {
