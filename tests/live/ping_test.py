@@ -5,6 +5,11 @@ import re
 
 from lab import CLIENT4, SERVER4, SERVER6, Lab, case, check, equal, main, need, tool
 
+# Through DPDK's af_packet the kernel puts IPv4 fragments together before it hands them over, and cuts
+# off what is longer than a frame.
+LARGE = {('tap', SERVER4): (3000, 20000), ('tap', SERVER6): (3000, 20000),
+         ('af_packet', SERVER4): (), ('af_packet', SERVER6): (3000, 20000)}
+
 
 def answers(lab, count, *arguments):
     said = lab.run('ping', '-q', '-c', count, '-W', 60, *arguments, ok=None).stdout
@@ -71,7 +76,7 @@ def test():
                 with case(f'{kind}: {address} is found by a kernel that forgot it'):
                     found_again(lab, address)
                 with case(f'{kind}: {address} answers, of any size'):
-                    for size in (0, 56, 1472, 3000, 20000):
+                    for size in (0, 56, 1472, 1800, *LARGE[kind, address]):
                         answers(lab, 3, '-i', '0.2', '-s', size, address)
                 with case(f'{kind}: {address} answers a flood of 1,000'):
                     answers(lab, 1000, '-f', address)
