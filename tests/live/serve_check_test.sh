@@ -16,8 +16,9 @@ trap 'exit 130' INT TERM
 export USHER_BUILD=${USHER_BUILD:-$PWD/build}
 
 [[ $EUID -eq 0 ]] || { echo "needs root"; exit 77; }
-if ip netns list | grep -q '^usher-lab\b' && ! flock -n /run/usher/lab.lock true; then
-  echo "a tools/serve is running on this machine"
+mkdir -p /run/usher
+if ! flock -w 300 /run/usher/lab.lock true; then
+  echo "another tools/serve is running on this machine"
   exit 77
 fi
 
