@@ -13,6 +13,7 @@
 #include "app/log.h"
 #include "app/services.h"
 #include "app/status.h"
+#include "stack/glue/control_plane.h"
 #include "stack/glue/runtime.h"
 
 namespace usher {
@@ -79,6 +80,7 @@ class Server {
   absl::Status LoadSites();
   absl::Status OpenListener(size_t index);
   std::unique_ptr<Application> MakeService(size_t index, uint32_t shard);
+  void OpenControl();
   void TellReady();
 
   ServerConfig config_;
@@ -87,6 +89,7 @@ class Server {
   std::vector<std::unique_ptr<StaticSite>> sites_;  // by listener; null where there is none
   std::unique_ptr<StatusBoard> status_;
   std::vector<std::unique_ptr<Application>> services_;
+  std::unique_ptr<ControlPlane> control_;
 };
 
 absl::Status Server::Start() {
@@ -107,7 +110,18 @@ absl::Status Server::Start() {
   for (const ListenerConfig& l : config_.listeners) names.emplace_back(ToString(l.service));
   status_ =
       std::make_unique<StatusBoard>(&runtime_->stack(), std::move(names), runtime_->clock().Now());
+  OpenControl();
   return absl::OkStatus();
+}
+
+// A server that cannot be controlled still serves.
+void Server::OpenControl() {
+  auto control = ControlPlane::Start(runtime_->stack(), [this] { runtime_->Stop(); });
+  if (control.ok()) {
+    control_ = *std::move(control);
+  } else {
+    Log(absl::StrCat("no usherctl for this server: ", std::string(control.status().message())));
+  }
 }
 
 absl::Status Server::LoadSites() {

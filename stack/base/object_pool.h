@@ -115,6 +115,17 @@ class ObjectPool {
     }
   }
 
+  // The same for the live objects among `count` slots from `first` on: a walk in steps, between
+  // which objects may come and go. Returns where to go on, kNone at the end.
+  template <class Visit>
+  uint32_t ForEachFrom(uint32_t first, uint32_t count, Visit&& visit) const {
+    const uint32_t end = untouched_ - first > count ? first + count : untouched_;
+    for (uint32_t index = first; index < end; ++index) {
+      if (IsLive(index)) visit(index);
+    }
+    return end < untouched_ ? end : kNone;
+  }
+
   uint32_t size() const { return size_; }
   uint32_t capacity() const { return capacity_; }
 

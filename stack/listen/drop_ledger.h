@@ -66,7 +66,7 @@ const char* ToString(DropReason reason);  // "syn-half-open-full"
 // One row per reason. One writer.
 class DropLedger {
  public:
-  void Add(DropReason reason) { ++rows_[static_cast<size_t>(reason)]; }
+  void Add(DropReason reason, uint64_t n = 1) { rows_[static_cast<size_t>(reason)] += n; }
   uint64_t operator[](DropReason reason) const { return rows_[static_cast<size_t>(reason)]; }
   // The sums over the rows that begin with kSyn and kAck.
   uint64_t syns() const;

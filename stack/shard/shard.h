@@ -133,6 +133,7 @@ class Shard {
   void ForEachConnection(Visit&& visit) {
     connections_.ForEach([&](uint32_t i) { visit(connections_[i]); });
   }
+  const ObjectPool<TcpConnection>& connections() const { return connections_; }
   uint32_t connection_count() const { return connections_.size(); }
   // Packet buffers free in the pools of all ports. May be slow.
   uint32_t FreePacketBuffers() const;

@@ -18,6 +18,7 @@
 #include "stack/packet/slice.h"
 #include "stack/tcp/congestion/controller.h"
 #include "stack/tcp/context.h"
+#include "stack/tcp/info.h"
 #include "stack/tcp/out_of_order_queue.h"
 #include "stack/tcp/receive_buffer.h"
 #include "stack/tcp/recovery/send_control.h"
@@ -152,6 +153,8 @@ class TcpConnection {
   uint32_t readable_bytes() const { return receive_buffer_.size(); }
   uint32_t unacked_bytes() const { return send_buffer_.size(); }
   bool at_end_of_stream() const { return fin_received_ && receive_buffer_.empty(); }
+  // The facts that ss shows of it (info.h).
+  TcpInfo Info(const TcpContext& ctx) const;
   // Links and marks of the shard's lists; see TcpContext.
   TcpConnection* next_event = nullptr;
   TcpConnection* next_output = nullptr;
@@ -256,6 +259,7 @@ class TcpConnection {
   uint32_t OrphanRetries(const TcpContext& ctx) const;
   static Duration BackoffTime(const TcpContext& ctx, uint32_t retries);
   Duration KeepaliveTime(const TcpContext& ctx) const;
+  TimerInfo NextTimer(const TcpContext& ctx) const;
   void GiveUp(TcpContext& ctx);
 
   // -- user.cc --

@@ -91,6 +91,17 @@ class TimeWaitTable {
     v4_.ForEach([&](uint32_t i) { visit(i); });
     v6_.ForEach([&](uint32_t i) { visit(i + capacity_); });
   }
+  // The records among `count` slots from `first` on; returns where to go on, kNone at the end.
+  template <class Visit>
+  uint32_t ForEachFrom(uint32_t first, uint32_t count, Visit&& visit) const {
+    if (first < capacity_) {
+      const uint32_t next = v4_.ForEachFrom(first, count, visit);
+      return next != kNone ? next : capacity_;
+    }
+    const uint32_t next = v6_.ForEachFrom(first - capacity_, count,
+                                          [&](uint32_t i) { visit(i + capacity_); });
+    return next != kNone ? next + capacity_ : kNone;
+  }
 
  private:
   struct alignas(64) RecordV4 {

@@ -215,6 +215,8 @@ class LossRecovery {
   uint32_t delivered_bytes() const { return delivered_; }  // modulo 2^32
   // Retransmission timeouts in a row without progress (tcpi_retransmits, RFC 9293 R1 and R2).
   uint8_t timeouts() const { return timeouts_; }
+  // Segments sent again, in all (tcpi_total_retrans).
+  uint32_t segments_resent() const { return segments_resent_; }
   // When the oldest data that is still unacknowledged began to be retransmitted, if it did; with it
   // the connection limits the total time (RFC 9293 3.8.3, TCP_USER_TIMEOUT).
   bool retransmitting() const { return has_retrans_stamp_; }

@@ -56,6 +56,8 @@ class RttEstimator {
   bool has_sample() const { return srtt_us8_ != 0; }
   Duration srtt() const { return Duration::Micros(srtt_us8_ >> 3); }
   Duration rttvar() const { return Duration::Micros(rttvar_us4_ >> 2); }
+  // What rttvar is made from, without its floor (tcpi_rttvar).
+  Duration mean_deviation() const { return Duration::Micros(mdev_us4_ >> 2); }
   // Zero before the first sample.
   Duration min_rtt() const;
   uint8_t backoff() const { return backoff_; }

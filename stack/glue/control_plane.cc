@@ -1,0 +1,50 @@
+#include "stack/glue/control_plane.h"
+
+#include <pthread.h>
+#include <rte_eal.h>
+#include <rte_lcore.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+namespace usher {
+namespace {
+
+// Moves the calling thread to the cores that no lcore has, so that it takes no time from a shard;
+// where there is no such core it stays.
+void LeaveLcores() {
+  rte_cpuset_t cores;
+  CPU_ZERO(&cores);
+  const int64_t count = sysconf(_SC_NPROCESSORS_ONLN);
+  for (int i = 0; i < count && i < CPU_SETSIZE; ++i) CPU_SET(i, &cores);
+  unsigned lcore;
+  RTE_LCORE_FOREACH(lcore) {
+    const rte_cpuset_t taken = rte_lcore_cpuset(lcore);
+    for (int i = 0; i < CPU_SETSIZE; ++i)
+      if (CPU_ISSET(i, &taken)) CPU_CLR(i, &cores);
+  }
+  if (CPU_COUNT(&cores) != 0) pthread_setaffinity_np(pthread_self(), sizeof(cores), &cores);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ControlPlane>> ControlPlane::Start(
+    Stack& stack, std::function<void()> on_shutdown) {
+  ControlOptions options;
+  options.directory = rte_eal_get_runtime_dir();  // .../dpdk/PREFIX
+  options.instance = options.directory.substr(options.directory.rfind('/') + 1);
+  options.on_shutdown = std::move(on_shutdown);
+  options.on_thread_start = LeaveLcores;
+  auto server = ControlServer::Start(stack, std::move(options));
+  if (!server.ok()) return server.status();
+  std::unique_ptr<ControlPlane> plane(new ControlPlane());
+  plane->server_ = *std::move(server);
+  auto telemetry = Telemetry::Start(plane->server_->commands());
+  if (!telemetry.ok()) return telemetry.status();
+  plane->telemetry_ = *std::move(telemetry);
+  return plane;
+}
+
+}  // namespace usher
