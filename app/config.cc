@@ -465,6 +465,7 @@ std::string NearestName(const std::string& name, const std::vector<std::string>&
   std::string nearest;
   size_t least = std::max<size_t>(name.size() / 3, 2) + 1;
   for (const std::string& k : known) {
+    if (name.size() >= 3 && k.starts_with(name)) return k;
     if (k.size() > name.size() && k.ends_with("." + name)) return k;
     const size_t distance = Distance(name, k);
     if (distance < least && distance < name.size()) {

@@ -197,7 +197,14 @@ int Main(int argc, char** argv) {
   if (status.ok()) status = server.Run();
   if (status.ok()) return 0;
   Log(std::string(status.message()));
-  return kFailed;
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kOutOfRange:
+      return kBadConfiguration;  // seen only with the devices before us: no such port
+    default:
+      return kFailed;
+  }
 }
 
 }  // namespace

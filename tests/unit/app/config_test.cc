@@ -128,6 +128,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"mtu = 1500", "mtu = \"x\"", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = ", "a/b.toml:7: "},
         Refused{"mtu", "mtv", "a/b.toml:7: interface.0.mtv: no such key; did you mean mtu?"},
+        Refused{"max_connections", "max_conn",
+                "stack.max_conn: no such key; did you mean max_connections?"},
         Refused{"[stack]", "[stak]", "a/b.toml:9: stak: no such section; did you mean stack?"},
         Refused{"\"198.18.0.2/15\"", "\"198.18.0.2\"",
                 "a/b.toml:5: interface.0.addresses: '198.18.0.2' is no ADDRESS/PREFIX"},

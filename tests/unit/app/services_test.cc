@@ -108,7 +108,8 @@ class Services : public ::testing::Test {
     while (!done()) {
       if (now_ > end) return false;
       const uint32_t work = server_.stack->Poll(0, now_) + client_.stack->Poll(0, now_);
-      const bool carried = Carry(server_.port, client_.port) | Carry(client_.port, server_.port);
+      bool carried = Carry(server_.port, client_.port);
+      carried |= Carry(client_.port, server_.port);
       Instant next = now_ + Duration::Micros(10);
       if (work == 0 && !carried)
         next = std::clamp(std::min(server_.stack->NextDeadline(0), client_.stack->NextDeadline(0)),
