@@ -119,7 +119,7 @@ def machine_says_no(directory):
     refused(directory, 'no TAP permission', eal('--vdev=net_tap0,iface=usher1'), 'root|CAP_NET_ADMIN',
             prefix=['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin'])
     refused(directory, 'no such driver', eal('--vdev=net_nonsense0'), 'net_nonsense0')
-    refused(directory, 'no device', eal(), 'port 0')
+    refused(directory, 'no device', eal(), 'port 0.*--vdev')
     refused(directory, 'no such interface', eal('--vdev=net_af_packet0,iface=nonsense0'), 'nonsense0')
     refused(directory, 'more memory than there is',
             eal('--vdev=net_null0').replace('[stack]', '[stack]\nmax_connections = 16777216'),

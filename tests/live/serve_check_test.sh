@@ -24,7 +24,7 @@ fi
 
 nothing_left() {
   local left
-  left=$(ip netns list | grep '^usher-lab')$(ip -o link show | grep usher)$(ls -d /run/usher/lab-* 2>/dev/null)
+  left=$(ip netns list | grep '^usher-lab')$(ip -o link show | grep usher)$(ls -d /run/usher/lab 2>/dev/null)
   [[ -z $left ]] || fail "$1 left behind: $left"
 }
 

@@ -189,7 +189,10 @@ absl::StatusOr<PortId> Eal::Find(const std::string& number_or_name) const {
     absl::StrAppend(&known, known.empty() ? "" : ", ", d.port, " (", d.name, ")");
   }
   return absl::NotFoundError(
-      absl::StrCat("no port ", number_or_name, "; there is ", known.empty() ? "none" : known));
+      absl::StrCat("no port ", number_or_name, "; there is ",
+                   known.empty() ? "none: name a device in EAL's arguments, such as "
+                                   "--vdev=net_tap0,iface=usher0, or -a and a PCI address"
+                                 : known));
 }
 
 }  // namespace usher
