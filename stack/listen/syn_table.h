@@ -8,12 +8,9 @@
 
 #include <cstdint>
 
-#include "stack/base/object_pool.h"
 #include "stack/base/seq.h"
-#include "stack/base/time.h"
-#include "stack/base/timer_wheel.h"
 #include "stack/ip/egress.h"
-#include "stack/wire/address.h"
+#include "stack/tcp/small_records.h"
 
 namespace usher {
 
@@ -47,84 +44,7 @@ struct Request {
   bool young() const { return num_timeout == 0; }
 };
 
-// The requests of one shard, named by index. One thread.
-class SynTable {
- public:
-  static constexpr uint32_t kNone = UINT32_MAX;
-
-  // Room for `capacity` requests of either family; memory is touched only when used.
-  explicit SynTable(uint32_t capacity);
-
-  // A fresh request; kNone when there is no room.
-  uint32_t Allocate(const FourTuple& tuple);
-  // Forgets it, timer included.
-  void Free(uint32_t index);
-
-  Request& operator[](uint32_t index) {
-    return IsV4(index) ? v4_[index].request : v6_[index - capacity_].request;
-  }
-  const Request& operator[](uint32_t index) const {
-    return IsV4(index) ? v4_[index].request : v6_[index - capacity_].request;
-  }
-  FourTuple TupleOf(uint32_t index) const;
-  void Prefetch(uint32_t index) const;
-
-  void SetTimer(uint32_t index, Instant deadline) { timers_.Set(index, deadline); }
-  void CancelTimer(uint32_t index) { timers_.Cancel(index); }
-  Instant deadline(uint32_t index) const { return timers_.deadline(index); }
-  Instant NextDeadline() const { return timers_.NextDeadline(); }
-  // Calls expire(index) for each request whose timer has run out.
-  template <class Expire>
-  void AdvanceTimers(Instant now, Expire&& expire) {
-    timers_.Advance(now, UINT32_MAX, expire);
-  }
-
-  uint32_t size() const { return v4_.size() + v6_.size(); }
-  uint32_t capacity() const { return capacity_; }
-  // Index range, for side tables.
-  uint32_t index_limit() const { return 2 * capacity_; }
-  template <class Visit>
-  void ForEach(Visit&& visit) const {
-    v4_.ForEach([&](uint32_t i) { visit(i); });
-    v6_.ForEach([&](uint32_t i) { visit(i + capacity_); });
-  }
-  // The records among `count` slots from `first` on; returns where to go on, kNone at the end.
-  template <class Visit>
-  uint32_t ForEachFrom(uint32_t first, uint32_t count, Visit&& visit) const {
-    if (first < capacity_) {
-      const uint32_t next = v4_.ForEachFrom(first, count, visit);
-      return next != kNone ? next : capacity_;
-    }
-    const uint32_t next = v6_.ForEachFrom(first - capacity_, count,
-                                          [&](uint32_t i) { visit(i + capacity_); });
-    return next != kNone ? next + capacity_ : kNone;
-  }
-
-  // What a table of that capacity takes at most.
-  static constexpr size_t BytesFor(uint32_t capacity) {
-    return ObjectPool<RecordV4>::BytesFor(capacity) + ObjectPool<RecordV6>::BytesFor(capacity) +
-           TimerWheel::BytesFor(2 * capacity);
-  }
-
- private:
-  struct alignas(64) RecordV4 {
-    Request request;
-    uint32_t local = 0;
-    uint32_t remote = 0;
-  };
-  struct alignas(64) RecordV6 {
-    Request request;
-    IpAddress local;
-    IpAddress remote;
-  };
-  static_assert(sizeof(RecordV4) == 64 && sizeof(RecordV6) == 128);
-
-  bool IsV4(uint32_t index) const { return index < capacity_; }
-
-  uint32_t capacity_;
-  ObjectPool<RecordV4> v4_;  // index as it is
-  ObjectPool<RecordV6> v6_;  // index + capacity_
-  TimerWheel timers_;
-};
+// The requests of one shard.
+using SynTable = SmallRecords<Request>;
 
 }  // namespace usher

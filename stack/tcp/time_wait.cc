@@ -46,61 +46,22 @@ TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
   return f;
 }
 
-TimeWaitTable::TimeWaitTable(uint32_t capacity)
-    : capacity_(capacity), v4_(capacity), v6_(capacity), timers_(2 * capacity) {}
-
 uint32_t TimeWaitTable::Add(TcpContext& ctx, const TimeWaitFacts& facts) {
-  const bool v4 = facts.tuple.remote.is_v4();
   uint32_t index = kNone;
   if (size() < static_cast<uint32_t>(ctx.sysctls.tcp_max_tw_buckets))
-    index = v4 ? v4_.Allocate() : v6_.Allocate();
+    index = records_.Allocate(facts.tuple);
   if (index == kNone) {
     ctx.counters.Add(Counter::TcpExtTCPTimeWaitOverflow);
     return kNone;
   }
-  if (v4) {
-    v4_[index] = {facts.core, facts.tuple.local.v4(), facts.tuple.remote.v4()};
-  } else {
-    v6_[index] = {facts.core, facts.tuple.local, facts.tuple.remote};
-    index += capacity_;
-  }
-  timers_.Set(index, ctx.now + facts.length);
+  records_[index] = facts.core;
+  records_.SetTimer(index, ctx.now + facts.length);
   return index;
-}
-
-void TimeWaitTable::Remove(uint32_t index) {
-  if (timers_.IsSet(index)) timers_.Cancel(index);
-  if (IsV4(index))
-    v4_.Free(index);
-  else
-    v6_.Free(index - capacity_);
-}
-
-FourTuple TimeWaitTable::TupleOf(uint32_t index) const {
-  const TimeWaitCore& r = Core(index);
-  FourTuple t;
-  if (IsV4(index)) {
-    t.local = IpAddress::V4(v4_[index].local);
-    t.remote = IpAddress::V4(v4_[index].remote);
-  } else {
-    t.local = v6_[index - capacity_].local;
-    t.remote = v6_[index - capacity_].remote;
-  }
-  t.local_port = r.local_port;
-  t.remote_port = r.remote_port;
-  return t;
-}
-
-void TimeWaitTable::Prefetch(uint32_t index) const {
-  if (IsV4(index))
-    v4_.Prefetch(index);
-  else
-    v6_.Prefetch(index - capacity_);
 }
 
 // The pair is over for us; the peer's FIN, or its repetition, is still to be acknowledged.
 TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, Segment& s) {
-  TimeWaitCore& r = Core(index);
+  TimeWaitCore& r = records_[index];
   const bool paws_reject = PawsReject(r, s, ctx.now);
   if (r.fin_wait2) return ReceiveInFinWait2(ctx, index, s, paws_reject);
 
@@ -108,7 +69,7 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
   if (!paws_reject && s.seq == r.rcv_nxt && (s.Length() == 0 || rst)) {
     // RFC 1337: whether a reset may assassinate the record is the administrator's choice.
     if (rst && ctx.sysctls.tcp_rfc1337 == 0) return {Verdict::kRemove, {}};
-    if (!rst) timers_.Set(index, ctx.now + kTimeWaitLength);
+    if (!rst) records_.SetTimer(index, ctx.now + kTimeWaitLength);
     TakeTimestamp(r, s, ctx.now);
     return {};
   }
@@ -125,14 +86,14 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
   }
   if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSEstab);
   if (rst) return {};
-  if (paws_reject || s.Has(TcpFlags::kAck)) timers_.Set(index, ctx.now + kTimeWaitLength);
+  if (paws_reject || s.Has(TcpFlags::kAck)) records_.SetTimer(index, ctx.now + kTimeWaitLength);
   Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedTimeWait);
   return {};
 }
 
 TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_t index, Segment& s,
                                                         bool paws_reject) {
-  TimeWaitCore& r = Core(index);
+  TimeWaitCore& r = records_[index];
   const Seq end = s.EndSeq();
   const bool in_window =
       s.seq == r.rcv_nxt || (s.seq == end ? s.seq > r.rcv_nxt && s.seq <= r.rcv_nxt + r.rcv_wnd
@@ -156,7 +117,7 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
   r.fin_wait2 = false;
   r.rcv_nxt = end;
   TakeTimestamp(r, s, ctx.now);
-  timers_.Set(index, ctx.now + kTimeWaitLength);
+  records_.SetTimer(index, ctx.now + kTimeWaitLength);
   Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedTimeWait);
   return {};
 }
@@ -164,7 +125,7 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
 // Acknowledges where the connection ended: data and FIN always, for the peer waits for it; what
 // might be the other half of an ACK loop at most once per tcp_invalid_ratelimit.
 void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, const Segment& s, Counter skipped) {
-  TimeWaitCore& r = Core(index);
+  TimeWaitCore& r = records_[index];
   if (s.Length() == 0 || s.Has(TcpFlags::kSyn)) {
     const auto now_ms = static_cast<uint32_t>(ctx.now.ms());
     if (r.answered &&

@@ -5,12 +5,11 @@
 #include <cstdint>
 #include <optional>
 
-#include "stack/base/object_pool.h"
 #include "stack/base/seq.h"
 #include "stack/base/time.h"
-#include "stack/base/timer_wheel.h"
 #include "stack/tcp/context.h"
 #include "stack/tcp/segment.h"
+#include "stack/tcp/small_records.h"
 #include "stack/tcp/types.h"
 
 namespace usher {
@@ -47,18 +46,16 @@ struct TimeWaitFacts {
 class TimeWaitTable {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
-  static constexpr uint32_t kTimerBudget = 256;  // records that expire in one pass at most
 
   // Room for `capacity` records of either family; memory is touched only when used.
-  explicit TimeWaitTable(uint32_t capacity);
+  explicit TimeWaitTable(uint32_t capacity) : records_(capacity) {}
   static size_t BytesFor(uint32_t capacity) {
-    return ObjectPool<RecordV4>::BytesFor(capacity) + ObjectPool<RecordV6>::BytesFor(capacity) +
-           TimerWheel::BytesFor(2 * capacity);
+    return SmallRecords<TimeWaitCore>::BytesFor(capacity);
   }
 
   // Adds a record; kNone when tcp_max_tw_buckets are there already (TCPTimeWaitOverflow).
   uint32_t Add(TcpContext& ctx, const TimeWaitFacts& facts);
-  void Remove(uint32_t index);
+  void Remove(uint32_t index) { records_.Free(index); }
 
   enum class Verdict : uint8_t {
     kKeep,    // the segment is dealt with
@@ -75,61 +72,32 @@ class TimeWaitTable {
   // Calls expire(index) for each record whose time is over; expire removes it.
   template <class Expire>
   void Advance(Instant now, Expire&& expire) {
-    timers_.Advance(now, kTimerBudget, expire);
+    records_.AdvanceTimers(now, expire);
   }
-  Instant NextDeadline() const { return timers_.NextDeadline(); }
+  Instant NextDeadline() const { return records_.NextDeadline(); }
 
-  FourTuple TupleOf(uint32_t index) const;
+  FourTuple TupleOf(uint32_t index) const { return records_.TupleOf(index); }
   bool Matches(uint32_t index, const FourTuple& tuple) const { return TupleOf(index) == tuple; }
-  bool fin_wait2(uint32_t index) const { return Core(index).fin_wait2; }
-  Instant deadline(uint32_t index) const { return timers_.deadline(index); }
-  uint32_t size() const { return v4_.size() + v6_.size(); }
-  void Prefetch(uint32_t index) const;
+  bool fin_wait2(uint32_t index) const { return records_[index].fin_wait2; }
+  Instant deadline(uint32_t index) const { return records_.deadline(index); }
+  uint32_t size() const { return records_.size(); }
+  void Prefetch(uint32_t index) const { records_.Prefetch(index); }
 
   template <class Visit>
   void ForEach(Visit&& visit) const {
-    v4_.ForEach([&](uint32_t i) { visit(i); });
-    v6_.ForEach([&](uint32_t i) { visit(i + capacity_); });
+    records_.ForEach(visit);
   }
-  // The records among `count` slots from `first` on; returns where to go on, kNone at the end.
+  // As SmallRecords::ForEachFrom.
   template <class Visit>
   uint32_t ForEachFrom(uint32_t first, uint32_t count, Visit&& visit) const {
-    if (first < capacity_) {
-      const uint32_t next = v4_.ForEachFrom(first, count, visit);
-      return next != kNone ? next : capacity_;
-    }
-    const uint32_t next = v6_.ForEachFrom(first - capacity_, count,
-                                          [&](uint32_t i) { visit(i + capacity_); });
-    return next != kNone ? next + capacity_ : kNone;
+    return records_.ForEachFrom(first, count, visit);
   }
 
  private:
-  struct alignas(64) RecordV4 {
-    TimeWaitCore core;
-    uint32_t local = 0;
-    uint32_t remote = 0;
-  };
-  struct alignas(64) RecordV6 {
-    TimeWaitCore core;
-    IpAddress local;
-    IpAddress remote;
-  };
-  static_assert(sizeof(RecordV4) == 64 && sizeof(RecordV6) == 128);
-
-  bool IsV4(uint32_t index) const { return index < capacity_; }
-  TimeWaitCore& Core(uint32_t index) {
-    return IsV4(index) ? v4_[index].core : v6_[index - capacity_].core;
-  }
-  const TimeWaitCore& Core(uint32_t index) const {
-    return IsV4(index) ? v4_[index].core : v6_[index - capacity_].core;
-  }
   Outcome ReceiveInFinWait2(TcpContext& ctx, uint32_t index, Segment& s, bool paws_reject);
   void Answer(TcpContext& ctx, uint32_t index, const Segment& s, Counter skipped);
 
-  uint32_t capacity_;
-  ObjectPool<RecordV4> v4_;  // index as it is
-  ObjectPool<RecordV6> v6_;  // index + capacity_
-  TimerWheel timers_;
+  SmallRecords<TimeWaitCore> records_;
 };
 
 }  // namespace usher
