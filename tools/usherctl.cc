@@ -1,5 +1,6 @@
 // usherctl: looks at a running usherd and steers it, by its control socket.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -96,7 +97,15 @@ int Main(const std::vector<std::string>& words) {
     std::fputs(kHelp, stdout);
     return 0;
   }
-  const absl::Status status = call.ok() ? Run(*call) : call.status();
+  absl::Status status = call.status();
+  if (call.ok()) {
+    try {
+      status = Run(*call);
+    } catch (const nlohmann::json::exception& e) {
+      status =
+          absl::InternalError(std::string("the server's answer is not understood: ") + e.what());
+    }
+  }
   if (std::fflush(stdout) != 0) return 1;
   if (status.ok()) return 0;
   std::fprintf(stderr, "usherctl: %s\n", std::string(status.message()).c_str());

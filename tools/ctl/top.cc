@@ -39,7 +39,7 @@ uint64_t Get(const std::map<std::string, uint64_t>& values, const std::string& n
 std::map<std::string, uint64_t> Numbers(const Json& object) {
   std::map<std::string, uint64_t> values;
   for (const auto& [name, value] : object.items())
-    if (value.is_number_unsigned()) values[name] = value.get<uint64_t>();
+    if (value.is_number_integer()) values[name] = value.get<uint64_t>();
   return values;
 }
 
