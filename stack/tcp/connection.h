@@ -369,6 +369,7 @@ class TcpConnection {
   bool fin_sent_ : 1 = false;
   bool fin_received_ : 1 = false;
   bool fin_received_now_ : 1 = false;  // within one call of Receive
+  bool dsack_enabled_ : 1 = false;     // tcp_dsack
   bool out_of_order_fin_ : 1 = false;
   bool shut_read_ : 1 = false;
   bool error_reported_ : 1 = false;

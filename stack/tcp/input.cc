@@ -467,7 +467,7 @@ void TcpConnection::GrowReceiveWindow(TcpContext& ctx, uint32_t length) {
 
 // RFC 2883: the next acknowledgment says which bytes came twice.
 void TcpConnection::NoteDuplicate(SackBlock duplicate) {
-  if (!options_in_use_.sack || has_dsack_) return;
+  if (!options_in_use_.sack || !dsack_enabled_ || has_dsack_) return;
   has_dsack_ = true;
   dsack_ = duplicate;
 }

@@ -14,6 +14,7 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   path_ = path;
   options_ = options;
   has_owner_ = true;
+  dsack_enabled_ = ctx.sysctls.tcp_dsack != 0;
   advertised_mss_ = static_cast<uint16_t>(path.mtu - (tuple.remote.is_v4() ? 40 : 60));
   if (options.user_mss != 0) advertised_mss_ = std::min(advertised_mss_, options.user_mss);
   last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =

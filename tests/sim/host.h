@@ -247,8 +247,17 @@ class Host : public Application {
       if (!end->closed() && !end->eof()) wakeups.emplace(now + end->pause(), end);
     }
     stack->Poll(0, now);
-    stack->shard(0).ForEachConnection(
-        [this](TcpConnection& c) { test::ConnectionPeek{c}.CheckInvariants(context()); });
+    stack->shard(0).ForEachConnection([this](TcpConnection& c) {
+      const test::ConnectionPeek peek{c};
+      peek.CheckInvariants(context());
+      if (c.state() == TcpState::kSynSent || c.state() == TcpState::kClosed) return;
+      // A window update that was overtaken may take window back: the farthest edge counts.
+      const Seq edge = peek.snd_una() + peek.snd_wnd();
+      Seq& farthest =
+          edges.try_emplace(c.tuple().local_port ^ c.tuple().remote_port << 16, edge).first->second;
+      farthest = Max(farthest, edge);
+      EXPECT_LE(peek.snd_nxt() - farthest, 0) << "sent beyond the peer's window";
+    });
   }
   const TcpContext& context() { return stack->shard(0).context(); }
 
@@ -272,6 +281,7 @@ class Host : public Application {
   std::map<uint16_t, FlowPlan> plans;  // by the client's port
   std::vector<std::unique_ptr<End>> ends;
   std::multimap<Instant, End*> wakeups;
+  std::map<uint32_t, Seq> edges;  // farthest ever allowed by the peer, by ports
   Instant now;
 
  private:

@@ -116,6 +116,20 @@ class SegmentBuilder {
     return *this;
   }
 
+  SegmentBuilder& Sack(std::initializer_list<SackBlock> blocks) {
+    for (const SackBlock& b : blocks) options_.sack[options_.sack_count++] = b;
+    return *this;
+  }
+  SegmentBuilder& NoTimestamps() {
+    options_.timestamps.reset();
+    return *this;
+  }
+  // The number after its last.
+  Seq EndSeq() const {
+    return header_.seq + static_cast<uint32_t>(payload_.size()) +
+           ((header_.flags & TcpFlags::kSyn) != 0) + ((header_.flags & TcpFlags::kFin) != 0);
+  }
+
   // The whole frame, checksums in place.
   Bytes Frame() const {
     const bool v4 = tuple_.remote.is_v4();
@@ -172,6 +186,10 @@ struct SentTcp {
   std::string payload;
 
   uint32_t tsval() const { return options.timestamps ? options.timestamps->value : 0; }
+  Seq EndSeq() const {
+    return seq + static_cast<uint32_t>(payload.size()) + ((flags & TcpFlags::kSyn) != 0) +
+           ((flags & TcpFlags::kFin) != 0);
+  }
 };
 
 inline std::string Print(Seq seq) { return std::to_string(seq.value()); }
@@ -244,6 +262,13 @@ MATCHER_P(HasPayload, text, "") { return arg.payload == text; }
 MATCHER_P(EchoesTimestamp, value, "") {
   return arg.options.timestamps && arg.options.timestamps->echo == static_cast<uint32_t>(value);
 }
+MATCHER_P(HasLength, length, "") { return arg.payload.size() == static_cast<size_t>(length); }
+// SACK blocks, all of them and in this order.
+MATCHER_P(HasSack, blocks, "") {
+  const auto sent = arg.options.sack_blocks();
+  return std::vector<SackBlock>(sent.begin(), sent.end()) == blocks;
+}
+inline std::vector<SackBlock> Blocks(std::initializer_list<SackBlock> blocks) { return blocks; }
 MATCHER(HasTimestamps, "") { return arg.options.timestamps.has_value(); }
 MATCHER(HasSackPermitted, "") { return arg.options.sack_permitted; }
 MATCHER_P(HasWindowScale, scale, "") {
