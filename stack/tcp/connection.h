@@ -132,7 +132,7 @@ class TcpConnection {
   IoResult WriteExternal(TcpContext& ctx, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
   // Bytes that Write would take now; 0 makes kEventWritable due.
-  size_t WritableBytes(const TcpContext& ctx);
+  size_t WritableBytes(TcpContext& ctx);
   Error Shutdown(TcpContext& ctx, ShutdownHow how);
   // The owner lets go: FIN, or RST if unread data would be lost (RFC 1122 4.2.2.13) or by
   // SO_LINGER.
@@ -254,6 +254,7 @@ class TcpConnection {
   void ArmPersist(TcpContext& ctx);
   void ArmKeepalive(const TcpContext& ctx);
   void OnWindowAfterProbe(TcpContext& ctx);
+  Instant UserDeadline(const TcpContext& ctx) const;
   bool RetriedTooLong(const TcpContext& ctx) const;
   bool OrphanStuck(const TcpContext& ctx) const;
   uint32_t OrphanRetries(const TcpContext& ctx) const;
@@ -272,6 +273,7 @@ class TcpConnection {
   void AfterRead(TcpContext& ctx);
   void TuneReceiveBuffer(TcpContext& ctx);
   Error WriteError() const;
+  void NoteWriteBlocked(TcpContext& ctx);
   void QueueFin(TcpContext& ctx);
   void Orphan(TcpContext& ctx);
   void EnterFinWait2Orphaned(TcpContext& ctx);

@@ -130,7 +130,10 @@ void TcpConnection::SendData(TcpContext& ctx) {
   control_.AfterSending(rc, next.limit, sent_new);
   if (sent_new) NoteDataSent(ctx);
   // Nothing in flight will bring the acknowledgment that goes on: ask for it by the persist timer.
-  if (snd_nxt_ == snd_una_ && HasUnsent() && persist_deadline_ == Instant::Never()) ArmPersist(ctx);
+  if (snd_nxt_ == snd_una_ && HasUnsent() && persist_deadline_ == Instant::Never()) {
+    if (persist_backoff_ == 0) last_progress_ = MilliStamp::Of(ctx.now);
+    ArmPersist(ctx);
+  }
 }
 
 // One new segment. False: no buffer or no record for it; tried again later.

@@ -15,14 +15,30 @@ constexpr uint32_t kDefaultOrphanRetries = 8;
 void TcpConnection::ArmTimers(TcpContext& ctx) {
   const Instant send =
       control_.timer() != SendTimer::kNone ? control_.timer_deadline() : persist_deadline_;
-  const Instant first = std::min({send, delayed_ack_deadline_, life_deadline_});
+  const Instant first = std::min({send, UserDeadline(ctx), delayed_ack_deadline_, life_deadline_});
   if (first != Instant::Never())
     ctx.timers.Set(slot_, first);
   else if (ctx.timers.IsSet(slot_))
     ctx.timers.Cancel(slot_);
 }
 
+// When TCP_USER_TIMEOUT ends the connection: data was sent again, or has waited for the peer's
+// window, that long.
+Instant TcpConnection::UserDeadline(const TcpContext& ctx) const {
+  if (options_.user_timeout_ms == 0) return Instant::Never();
+  const bool resending =
+      control_.timer() == SendTimer::kRetransmit && control_.recovery().timeouts() != 0;
+  const bool waiting =
+      control_.timer() == SendTimer::kNone && persist_deadline_ != Instant::Never() && HasUnsent();
+  if (!resending && !waiting) return Instant::Never();
+  return ctx.now + Duration::Millis(options_.user_timeout_ms) - last_progress_.Before(ctx.now);
+}
+
 void TcpConnection::OnTimer(TcpContext& ctx) {
+  if (UserDeadline(ctx) <= ctx.now) {
+    GiveUp(ctx);
+    return;
+  }
   if (delayed_ack_deadline_ <= ctx.now) OnDelayedAckTimer(ctx);
   if (control_.timer() != SendTimer::kNone) {
     if (control_.timer_deadline() <= ctx.now) OnSendTimer(ctx);
@@ -91,15 +107,10 @@ bool TcpConnection::RetriedTooLong(const TcpContext& ctx) const {
   if (state_ == TcpState::kSynReceived)
     return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_synack_retries);
   if (timeouts == 0) return false;
-  Duration limit;
-  if (options_.user_timeout_ms != 0) {
-    limit = Duration::Millis(options_.user_timeout_ms);
-  } else {
-    auto retries = static_cast<uint32_t>(ctx.sysctls.tcp_retries2);
-    if (!has_owner_) retries = OrphanRetries(ctx);
-    limit = BackoffTime(ctx, retries);
-  }
-  return last_progress_.Before(ctx.now) >= limit;
+  if (options_.user_timeout_ms != 0) return false;  // see UserDeadline
+  const uint32_t retries =
+      has_owner_ ? static_cast<uint32_t>(ctx.sysctls.tcp_retries2) : OrphanRetries(ctx);
+  return last_progress_.Before(ctx.now) >= BackoffTime(ctx, retries);
 }
 
 // The sum of the first `retries` + 1 timeouts when each is twice the one before.
@@ -154,13 +165,14 @@ void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
 // by a peer who answers is bounded as well (RFC 6429).
 void TcpConnection::OnPersistTimer(TcpContext& ctx) {
   persist_deadline_ = Instant::Never();
+  if (write_blocked_) {  // nothing in flight: only memory can have been in the way
+    write_blocked_ = false;
+    Raise(ctx, kEventWritable);
+  }
   if (!HasUnsent() || snd_nxt_ != snd_una_) return;
   auto most = static_cast<uint32_t>(ctx.sysctls.tcp_retries2);
   if (!has_owner_) most = OrphanRetries(ctx);
-  const bool too_long =
-      options_.user_timeout_ms != 0 && probes_out_ != 0 &&
-      last_ack_received_.Before(ctx.now) >= Duration::Millis(options_.user_timeout_ms);
-  if (probes_out_ >= most || too_long || OrphanStuck(ctx)) {
+  if (probes_out_ >= most || OrphanStuck(ctx)) {
     GiveUp(ctx);
     return;
   }

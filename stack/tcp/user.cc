@@ -229,7 +229,7 @@ IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
   size_t n = 0;
   if (AdmitSendMemory(ctx)) n = send_buffer_.Append(ctx.send_blocks, data, SendBufferLimit(ctx));
   ChargeMemory(ctx);
-  if (n < data.size()) write_blocked_ = true;
+  if (n < data.size()) NoteWriteBlocked(ctx);
   if (n == 0) return {0, Error::kAgain};
   WantOutput(ctx);
   return {n, Error::kNone};
@@ -241,19 +241,30 @@ IoResult TcpConnection::WriteExternal(TcpContext& ctx, std::span<const uint8_t> 
   if (data.empty()) return {0, Error::kInvalid};
   if (send_buffer_.size() >= SendBufferLimit(ctx) || !AdmitSendMemory(ctx) ||
       !send_buffer_.AppendExternal(ctx.send_blocks, data, release, context)) {
-    write_blocked_ = true;
+    NoteWriteBlocked(ctx);
     return {0, Error::kAgain};
   }
   WantOutput(ctx);
   return {data.size(), Error::kNone};
 }
 
-size_t TcpConnection::WritableBytes(const TcpContext& ctx) {
+// Room comes back with acknowledgments; where nothing is outstanding it was memory that was short,
+// and the persist timer asks again.
+void TcpConnection::NoteWriteBlocked(TcpContext& ctx) {
+  write_blocked_ = true;
+  if (!send_buffer_.empty() || control_.timer() != SendTimer::kNone ||
+      persist_deadline_ != Instant::Never())
+    return;
+  ArmPersist(ctx);
+  ArmTimers(ctx);
+}
+
+size_t TcpConnection::WritableBytes(TcpContext& ctx) {
   if (WriteError() != Error::kNone) return 0;
   const uint32_t limit = SendBufferLimit(ctx);
   const size_t room = send_buffer_.size() < limit ? limit - send_buffer_.size() : 0;
   if (room == 0 || !AdmitSendMemory(ctx)) {
-    write_blocked_ = true;
+    NoteWriteBlocked(ctx);
     return 0;
   }
   return room;

@@ -135,6 +135,7 @@ class ConnectionTestBase : public ::testing::Test {
   // The passive handshake; accepted.
   Connection Open() {
     if (stack_ == nullptr) Make();
+    TakeSent();
     const size_t before = app_.accepted.size();
     Give(SynOf(Seq(peer_isn_)));
     const auto sent = TakeSent();
@@ -154,6 +155,7 @@ class ConnectionTestBase : public ::testing::Test {
   // The SYN of an active open.
   Connection Connect(const TcpOptionsSet& options = {}) {
     if (stack_ == nullptr) Make();
+    TakeAfterPoll();
     Connection c;
     EXPECT_EQ(stack_->Connect(0, remote_, 8080, app_, &c, options), Error::kNone);
     tuple_ = c.tuple();

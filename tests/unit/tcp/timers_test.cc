@@ -20,9 +20,12 @@ TEST_P(TimersTest, ATimeoutResendsAndBacksOff) {
   for (int i = 0; i < 6; ++i) {
     const Duration wait = UntilSent(Duration::Seconds(100));
     EXPECT_THAT(TakeOne(), AllOf(HasSeq(O(0)), HasPayload("lost")));
-    if (i > 0)
+    if (i > 0) {
       EXPECT_NEAR(static_cast<double>(wait.us()), 2.0 * static_cast<double>(last.us()), 2e3);
-    if (i == 0) EXPECT_NEAR(static_cast<double>(wait.ms()), 210, 5);
+    }
+    if (i == 0) {
+      EXPECT_NEAR(static_cast<double>(wait.ms()), 210, 5);
+    }
     last = wait;
   }
   EXPECT_EQ(Count(Counter::TcpRetransSegs), 6u);
@@ -121,7 +124,7 @@ TEST_P(TimersTest, KeepaliveProbesAndGivesUp) {
   listen_options_.keepalive_time_s = 10;
   listen_options_.keepalive_intvl_s = 2;
   listen_options_.keepalive_probes = 3;
-  Connection c = Open();
+  Open();
   EXPECT_EQ(UntilSent(Duration::Seconds(60)).seconds(), 10);
   EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), HasSeq(O(-1)), HasLength(0)));
   Give(Ack());  // alive
