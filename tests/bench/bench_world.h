@@ -23,7 +23,7 @@ namespace usher::bench {
 
 inline constexpr MacAddress kServerMac{{2, 0, 0, 0, 0, 1}};
 inline constexpr MacAddress kClientMac{{2, 0, 0, 0, 0, 2}};
-inline const IpAddress kServer = IpAddress::V4(0xc6120002);  // 198.18.0.2
+inline const IpAddress kServer = IpAddress::V4(0xc6120002);   // 198.18.0.2
 inline const IpAddress kGateway = IpAddress::V4(0xc6120001);  // the router of all clients
 inline constexpr uint16_t kPort = 80;
 inline constexpr size_t kHeaders = 14 + 20 + 20 + 12;  // Ethernet, IPv4, TCP, timestamps

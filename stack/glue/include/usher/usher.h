@@ -1,4 +1,5 @@
-// Everything an embedder needs. In the source tree and installed the same: #include <usher/usher.h>.
+// Everything an embedder needs. In the source tree and installed the same: #include
+// <usher/usher.h>.
 //
 //   Stack    shards, listeners, applications: any ports, your own loop     (stack/api/)
 //   Runtime  the same on DPDK, with its cores, its clock and its loop      (stack/glue/runtime.h)

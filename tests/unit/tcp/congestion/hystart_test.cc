@@ -34,7 +34,7 @@ TEST_F(HyStartTest, ASteadyRoundTripStaysInSlowStart) {
 
 TEST_F(HyStartTest, ARiseOfAnEighthBeginsConservativeSlowStartAndFiveRoundsEndIt) {
   Round(80);
-  EXPECT_EQ(Round(89), Phase::kSlowStart);  // threshold is 80 / 8 = 10
+  EXPECT_EQ(Round(89), Phase::kSlowStart);      // threshold is 80 / 8 = 10
   EXPECT_EQ(Round(101), Phase::kConservative);  // 89 + 89 / 8
   for (int n = 0; n < 4; ++n) EXPECT_EQ(Round(102), Phase::kConservative) << n;
   EXPECT_EQ(Round(102), Phase::kDone);
