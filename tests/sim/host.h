@@ -37,14 +37,11 @@ struct FlowPlan {
   EndPlan server;
 };
 
-class Host;
-
 // One end of a flow, as an application sees it.
 class End {
  public:
-  End(Host& host, Connection connection, const FlowPlan& flow, bool client, uint64_t seed)
-      : host_(host),
-        connection_(connection),
+  End(Connection connection, const FlowPlan& flow, bool client, uint64_t seed)
+      : connection_(connection),
         id_(flow.id),
         client_(client),
         plan_(client ? flow.client : flow.server),
@@ -167,7 +164,6 @@ class End {
                     << expected_;
   }
 
-  Host& host_;
   Connection connection_;
   const uint32_t id_;
   const bool client_;
@@ -228,7 +224,7 @@ class Host : public Application {
   void OnClosed(Connection c, Error why) override { Of(c)->OnClosed(why); }
 
   End* Begin(Connection c, const FlowPlan& plan, bool client) {
-    ends.push_back(std::make_unique<End>(*this, c, plan, client, random.Next64()));
+    ends.push_back(std::make_unique<End>(c, plan, client, random.Next64()));
     c.set_user_data(ends.back().get());
     if (ends.back()->slow()) wakeups.emplace(now + ends.back()->pause(), ends.back().get());
     return ends.back().get();
