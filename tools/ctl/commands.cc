@@ -61,7 +61,7 @@ absl::Status RunSysctl(Client& client, const std::vector<std::string>& arguments
         return absl::InvalidArgumentError(absl::StrCat("sysctl: unknown option '", argument, "'"));
       request["name"] = Dotted(argument);
     }
-    const absl::Status status = client.Ask(request, take);
+    absl::Status status = client.Ask(request, take);
     // A name that is not there is a wrong call, as a wrong value is.
     if (absl::IsNotFound(status)) return absl::InvalidArgumentError(std::string(status.message()));
     if (!status.ok()) return status;

@@ -156,6 +156,7 @@ void AddDrops(const TopSample& now, const Rates& rates, std::vector<std::string>
   for (const TopSample::Shard& s : now.shards)
     for (const auto& [reason, count] : s.drops) totals[reason] += count;
   std::vector<std::pair<double, std::string>> order;
+  order.reserve(totals.size());
   for (const auto& [reason, count] : totals)
     order.emplace_back(-rates.All(DropsOf(reason)), reason);
   std::sort(order.begin(), order.end());
