@@ -19,6 +19,11 @@ uint32_t SendBlocksFor(uint32_t max_connections) {
   return std::max(32768u, std::min(2 * max_connections, 1u << 20));
 }
 
+// Connections that may have data beyond a hole at once; that of others is dropped (TCPOFODrop).
+uint32_t ReassembliesFor(uint32_t max_connections) {
+  return std::min(max_connections, std::max(4096u, max_connections / 8));
+}
+
 constexpr uint32_t kExternalPieces = 65536;
 
 uint32_t FlowsFor(const ShardOptions& o) {
@@ -56,7 +61,9 @@ void ResolveSysctls(Sysctls& s, uint32_t max_connections) {
 uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
   const auto tw = static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
   return ObjectPool<TcpConnection>::BytesFor(o.max_connections) +
-         2 * TimerWheel::BytesFor(o.max_connections) + TimeWaitTable::BytesFor(tw) +
+         ObjectPool<OutOfOrderQueue>::BytesFor(ReassembliesFor(o.max_connections)) +
+         2 * TimerWheel::BytesFor(o.max_connections) + 2 * SlotQueue::BytesFor(o.max_connections) +
+         TimeWaitTable::BytesFor(tw) +
          SendBlockPool::BytesFor(SendBlocksFor(o.max_connections), kExternalPieces) +
          size_t{SentSegmentsFor(o.max_connections)} * sizeof(SentSegment) +
          SynTable::BytesFor(o.passive_open.max_requests) + FlowTable::BytesFor(FlowsFor(o)) +
@@ -71,9 +78,12 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
       memory_(o.sysctls.tcp_mem, counters_),
       send_blocks_(SendBlocksFor(o.max_connections), kExternalPieces),
       sent_segments_(SentSegmentsFor(o.max_connections)),
+      reassembly_(ReassembliesFor(o.max_connections)),
       connection_timers_(o.max_connections),
       owner_timers_(o.max_connections),
       connections_(o.max_connections),
+      events_due_(o.max_connections),
+      output_due_(o.max_connections),
       time_wait_(static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets)),
       demux_(FlowsFor(o), random),
       context_{.now = Instant(),
@@ -85,7 +95,10 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
                .memory = memory_,
                .send_blocks = send_blocks_,
                .sent_segments = sent_segments_,
-               .timers = connection_timers_},
+               .reassembly = reassembly_,
+               .timers = connection_timers_,
+               .events = events_due_,
+               .output = output_due_},
       passive_open_(std::make_unique<PassiveOpen>(context_, connections_, o.passive_open, random)),
       port_key_(SipKey::From(random)) {
   dead_.reserve(o.max_connections);
@@ -325,10 +338,8 @@ void Shard::DeliverEvents() {
   passive_open_->DrainReady([this](Handle listener, const Listener&) {
     if (events_ != nullptr) events_->OnAcceptable(listener, listener_owners_[listener.index]);
   });
-  while (context_.events_head != nullptr) {
-    TcpConnection& c = *context_.events_head;
-    context_.events_head = c.next_event;
-    if (context_.events_head == nullptr) context_.events_tail = nullptr;
+  while (!events_due_.empty()) {
+    TcpConnection& c = connections_[events_due_.Pop()];
     c.event_queued = false;
     const uint8_t events = c.events;
     c.events = 0;
@@ -343,28 +354,28 @@ void Shard::DeliverEvents() {
 }
 
 void Shard::FlushOutput() {
-  while (context_.output_head != nullptr) {
-    TcpConnection& c = *context_.output_head;
-    context_.output_head = c.next_output;
-    if (context_.output_head == nullptr) context_.output_tail = nullptr;
+  while (!output_due_.empty()) {
+    TcpConnection& c = connections_[output_due_.Pop()];
     c.output_queued = false;
     c.Flush(context_);
     Settle(c);
   }
 }
 
+// What was queued after its queue was emptied, by a timer's callback say, waits for the next pass.
 void Shard::Bury() {
-  for (const uint32_t slot : dead_) {
-    connections_[slot].Destroy(context_);
+  std::erase_if(dead_, [this](uint32_t slot) {
+    TcpConnection& c = connections_[slot];
+    if (c.event_queued || c.output_queued) return false;
+    c.Destroy(context_);
     owner_timers_.Cancel(slot);
     connections_.Free(slot);
-  }
-  dead_.clear();
+    return true;
+  });
 }
 
 Instant Shard::NextDeadline() const {
-  if (context_.events_head != nullptr || context_.output_head != nullptr || mailbox_.pending())
-    return context_.now;
+  if (!events_due_.empty() || !output_due_.empty() || mailbox_.pending()) return context_.now;
   Instant first = std::min({connection_timers_.NextDeadline(), owner_timers_.NextDeadline(),
                             time_wait_.NextDeadline(), passive_open_->NextDeadline()});
   for (const auto& interface : interfaces_) first = std::min(first, interface->NextDeadline());

@@ -14,6 +14,7 @@
 #include "stack/base/counters.h"
 #include "stack/base/object_pool.h"
 #include "stack/base/random.h"
+#include "stack/base/slot_queue.h"
 #include "stack/base/sysctl.h"
 #include "stack/base/time.h"
 #include "stack/base/timer_wheel.h"
@@ -177,9 +178,12 @@ class Shard {
   TcpMemory memory_;
   SendBlockPool send_blocks_;
   SentSegmentPool sent_segments_;
+  ObjectPool<OutOfOrderQueue> reassembly_;
   TimerWheel connection_timers_;
   TimerWheel owner_timers_;  // see SetTimer; its memory is touched only if that is called
   ObjectPool<TcpConnection> connections_;
+  SlotQueue events_due_;
+  SlotQueue output_due_;
   TimeWaitTable time_wait_;
   Demux demux_;
   TcpContext context_;

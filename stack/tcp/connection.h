@@ -58,21 +58,20 @@ struct HandshakeResult {
 
 // Settings of one connection; a listener hands its own to its children.
 struct TcpOptionsSet {
-  bool no_delay = false;       // TCP_NODELAY
-  bool cork = false;           // TCP_CORK
-  bool keepalive = false;      // SO_KEEPALIVE
-  bool linger = false;         // SO_LINGER
-  bool window_locked = false;  // SO_RCVBUF was set: no auto-tuning
+  bool no_delay : 1 = false;   // TCP_NODELAY
+  bool cork : 1 = false;       // TCP_CORK
+  bool keepalive : 1 = false;  // SO_KEEPALIVE
+  bool linger : 1 = false;     // SO_LINGER
+  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
   uint16_t keepalive_time_s = 0;  // 0: the sysctl's
   uint16_t keepalive_intvl_s = 0;
-  uint8_t keepalive_probes = 0;
   int16_t linger2_s = 0;              // TCP_LINGER2; 0: tcp_fin_timeout, negative: none
   uint32_t user_timeout_ms = 0;       // TCP_USER_TIMEOUT; 0: by tcp_retries2
   uint32_t receive_buffer_bytes = 0;  // 0: tcp_rmem's default
   uint32_t send_buffer_bytes = 0;     // 0: tcp_wmem's default
-  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
+  uint8_t keepalive_probes = 0;
 };
 
 // What the shard has to do with a connection after a call.
@@ -155,9 +154,7 @@ class TcpConnection {
   bool at_end_of_stream() const { return fin_received_ && receive_buffer_.empty(); }
   // The facts that ss shows of it (info.h).
   TcpInfo Info(const TcpContext& ctx) const;
-  // Links and marks of the shard's lists; see TcpContext.
-  TcpConnection* next_event = nullptr;
-  TcpConnection* next_output = nullptr;
+  // Marks of the shard's lists; see TcpContext.
   uint8_t events = 0;  // EventMask, undelivered
   bool event_queued = false;
   bool output_queued = false;
@@ -179,6 +176,8 @@ class TcpConnection {
   static constexpr uint32_t kMinPathMtuV4 = 552;  // as Linux's min_pmtu; RFC 5927 section 7
   static constexpr uint32_t kMinPathMtuV6 = 1280;
 
+  static constexpr uint32_t kNoReassembly = ObjectPool<OutOfOrderQueue>::kNone;
+
   struct NextSegment;
 
   // -- input.cc: section 3.10.7 --
@@ -197,7 +196,7 @@ class TcpConnection {
   void ReceiveText(TcpContext& ctx, Segment& s);
   void TrimToWindow(Segment& s);
   void QueueInOrder(TcpContext& ctx, Segment& s);
-  void DrainReassembly();
+  void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
   bool ReceiveBeyondClose(TcpContext& ctx, const Segment& s);
@@ -224,7 +223,7 @@ class TcpConnection {
   void NoteDataSent(TcpContext& ctx);
   void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags);
   void AckSent();
-  uint32_t SackOptionSize() const;
+  uint32_t SackOptionSize(const TcpContext& ctx) const;
   size_t WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out);
   Seq AcceptableSeq() const;
   void SendBare(TcpContext& ctx, Seq seq, uint16_t flags);
@@ -291,6 +290,11 @@ class TcpConnection {
   bool AdmitReceiveMemory(TcpContext& ctx);
   bool AdmitSendMemory(const TcpContext& ctx) const;
   void ChargeMemory(TcpContext& ctx);
+  // What arrived beyond a hole lies in a queue of the shard's, there only while it holds anything.
+  bool HasOutOfOrder() const { return out_of_order_ != kNoReassembly; }
+  OutOfOrderQueue& OutOfOrder(const TcpContext& ctx) const { return ctx.reassembly[out_of_order_]; }
+  void ClearOutOfOrder(TcpContext& ctx);
+  uint32_t ReceiveMemory(const TcpContext& ctx) const;
 
   static RecoveryContext Recovery(TcpContext& ctx);
   Duration Rto(const TcpContext& ctx) const {
@@ -353,6 +357,7 @@ class TcpConnection {
   // -- Acknowledging --
   SackBlock dsack_;
   uint16_t ack_timeout_ms_ = 0;  // 0: no data yet
+  uint16_t time_wait_ms_ = 0;    // how long the small record that follows lives
   uint8_t quick_acks_ = 0;       // acknowledgments still to be sent at once
   uint8_t probes_out_ = 0;       // unanswered window probes
   uint8_t persist_backoff_ = 0;  // goes on growing while the peer answers with a closed window
@@ -391,7 +396,6 @@ class TcpConnection {
   Instant delayed_ack_deadline_ = Instant::Never();
   Instant persist_deadline_ = Instant::Never();
   Instant life_deadline_ = Instant::Never();
-  Duration time_wait_length_;
   MilliStamp tune_started_;
   Seq tune_seq_;
   uint32_t tune_space_ = 0;
@@ -400,7 +404,7 @@ class TcpConnection {
   uint32_t charged_ = 0;  // bytes of tcp_mem
   SendBuffer send_buffer_;
   ReceiveBuffer receive_buffer_;
-  OutOfOrderQueue out_of_order_;
+  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly
   SendControl control_;
   TcpOptionsSet options_;
 };

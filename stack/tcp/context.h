@@ -5,19 +5,20 @@
 #include <cstdint>
 
 #include "stack/base/counters.h"
+#include "stack/base/object_pool.h"
+#include "stack/base/slot_queue.h"
 #include "stack/base/sysctl.h"
 #include "stack/base/time.h"
 #include "stack/base/timer_wheel.h"
 #include "stack/ip/egress.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/memory.h"
+#include "stack/tcp/out_of_order_queue.h"
 #include "stack/tcp/recovery/rtt.h"
 #include "stack/tcp/recovery/sent_queue.h"
 #include "stack/tcp/send_buffer.h"
 
 namespace usher {
-
-class TcpConnection;
 
 struct TcpContext {
   Instant now;  // frozen for the pass
@@ -29,12 +30,11 @@ struct TcpContext {
   TcpMemory& memory;
   SendBlockPool& send_blocks;
   SentSegmentPool& sent_segments;
-  TimerWheel& timers;                    // a connection's timer has the index of its slot
-  uint32_t orphans = 0;                  // connections without an owner, bounded by tcp_max_orphans
-  TcpConnection* events_head = nullptr;  // connections with undelivered events
-  TcpConnection* events_tail = nullptr;
-  TcpConnection* output_head = nullptr;  // connections that owe an ACK or have data to send
-  TcpConnection* output_tail = nullptr;
+  ObjectPool<OutOfOrderQueue>& reassembly;  // for connections that have data beyond a hole
+  TimerWheel& timers;                       // a connection's timer has the index of its slot
+  SlotQueue& events;                        // connections with undelivered events
+  SlotQueue& output;                        // connections that owe an ACK or have data to send
+  uint32_t orphans = 0;  // connections without an owner, bounded by tcp_max_orphans
 };
 
 }  // namespace usher

@@ -159,7 +159,7 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   if (s.Has(TcpFlags::kRst)) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
     const bool at_sacked_end =
-        options_in_use_.sack && !out_of_order_.empty() && s.seq == out_of_order_.end();
+        options_in_use_.sack && HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
     if (s.seq != rcv_nxt_ && !at_sacked_end && !IsResetBehindFin(s)) {
       SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
       return false;
@@ -337,15 +337,19 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (!out_of_order_.empty() || out_of_order_fin_) DrainReassembly();
+  if (HasOutOfOrder() || out_of_order_fin_) DrainReassembly(ctx);
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);
 }
 
 // What was waiting behind the hole that just closed.
-void TcpConnection::DrainReassembly() {
-  const OutOfOrderQueue::Chain chain = out_of_order_.TakeInOrder(rcv_nxt_);
+void TcpConnection::DrainReassembly(TcpContext& ctx) {
+  OutOfOrderQueue::Chain chain;
+  if (HasOutOfOrder()) {
+    chain = OutOfOrder(ctx).TakeInOrder(rcv_nxt_);
+    if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
+  }
   if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(chain.duplicate);
   if (chain.first != nullptr) {
     rcv_nxt_ += chain.bytes;
@@ -368,15 +372,18 @@ void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
 
 // Keeps a segment's payload beyond the hole before it, if memory allows.
 void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
-  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
-  if (ctx.memory.exhausted() && used >= static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0])) {
+  const bool admitted = !ctx.memory.exhausted() ||
+                        ReceiveMemory(ctx) < static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
+  if (admitted && !HasOutOfOrder()) out_of_order_ = ctx.reassembly.Allocate(ctx.isn.Secret(tuple_));
+  if (!admitted || !HasOutOfOrder()) {
     ctx.counters.Add(Counter::TcpExtTCPOFODrop);
     return;
   }
   Packet& packet = s.packet->packet;
-  const auto result = out_of_order_.Insert(packet, {s.payload, s.payload_length}, *s.packet->pool,
-                                           s.seq, ReassemblyLimit(ctx));
+  const auto result = OutOfOrder(ctx).Insert(packet, {s.payload, s.payload_length}, *s.packet->pool,
+                                             s.seq, ReassemblyLimit(ctx));
   packet.handle = nullptr;
+  if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
   ctx.counters.Add(result.outcome == OutOfOrderQueue::Outcome::kRefused
                        ? Counter::TcpExtTCPOFODrop
                        : Counter::TcpExtTCPOFOQueue);
@@ -404,7 +411,7 @@ void TcpConnection::ReceiveFin(TcpContext& ctx) {
   fin_received_ = true;
   out_of_order_fin_ = false;
   rcv_nxt_ += 1;
-  out_of_order_.Clear();
+  ClearOutOfOrder(ctx);
   ChargeMemory(ctx);
   Raise(ctx, kEventReadable);
   switch (state_) {

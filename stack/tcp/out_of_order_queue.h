@@ -42,10 +42,9 @@ class OutOfOrderQueue {
     SackBlock duplicate;  // bytes that had arrived in order as well, or empty (RFC 2883)
   };
 
-  // `seed`: secret, different for each connection; by Seed, while empty, if not known at once.
-  explicit OutOfOrderQueue(uint32_t seed = 1) : random_state_(seed | 1) {}
+  // `seed`: secret, different for each connection.
+  explicit OutOfOrderQueue(uint32_t seed) : random_state_(seed | 1) {}
   ~OutOfOrderQueue() { Clear(); }
-  void Seed(uint32_t seed) { random_state_ = seed | 1; }
   OutOfOrderQueue(const OutOfOrderQueue&) = delete;
   OutOfOrderQueue& operator=(const OutOfOrderQueue&) = delete;
 

@@ -32,9 +32,7 @@ void TcpConnection::UpdateMss(TcpContext& ctx) {
 void TcpConnection::WantOutput(TcpContext& ctx) {
   if (output_queued) return;
   output_queued = true;
-  next_output = nullptr;
-  (ctx.output_tail != nullptr ? ctx.output_tail->next_output : ctx.output_head) = this;
-  ctx.output_tail = this;
+  ctx.output.Push(slot_);
 }
 
 void TcpConnection::ScheduleAck(TcpContext& ctx) {
@@ -60,7 +58,7 @@ void TcpConnection::Flush(TcpContext& ctx) {
 // More than one full segment waits for its acknowledgment, or the sender needs it now.
 bool TcpConnection::AckDueNow(const TcpContext& ctx) const {
   if (ack_now_ || (quick_acks_ != 0 && !interactive_)) return true;
-  if (!out_of_order_.empty()) return true;
+  if (HasOutOfOrder()) return true;
   if (static_cast<uint32_t>(rcv_nxt_ - rcv_wup_) <= rcv_mss_) return false;
   // Unread data keeps the window from advancing: then the acknowledgment waits for the reader.
   return receive_buffer_.empty() || ComputeWindow(ctx) >= rcv_wnd_;
@@ -119,7 +117,7 @@ void TcpConnection::SendData(TcpContext& ctx) {
   if (!HasUnsent() || !MaySend()) return;
   const RecoveryContext rc = Recovery(ctx);
   control_.BeforeSending(rc, ctx.sysctls.tcp_slow_start_after_idle != 0);
-  const uint32_t max_payload = mss_ - SackOptionSize();
+  const uint32_t max_payload = mss_ - SackOptionSize(ctx);
   bool sent_new = false;
   NextSegment next;
   for (;;) {
@@ -204,11 +202,12 @@ void TcpConnection::AckSent() {
   if (quick_acks_ != 0) --quick_acks_;
 }
 
-uint32_t TcpConnection::SackOptionSize() const {
-  if (!options_in_use_.sack || (out_of_order_.empty() && !has_dsack_)) return 0;
+uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
+  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) return 0;
   std::array<SackBlock, OutOfOrderQueue::kMaxSackBlocks> blocks;
   const uint32_t most = options_in_use_.timestamps ? 3 : 4;
-  const uint32_t count = std::min(out_of_order_.SackBlocks(blocks) + (has_dsack_ ? 1 : 0), most);
+  const uint32_t ranges = HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(blocks) : 0;
+  const uint32_t count = std::min(ranges + (has_dsack_ ? 1 : 0), most);
   return kSackHeaderSize + count * kSackBlockSize;
 }
 
@@ -219,7 +218,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
   size_t size = 0;
   if (options_in_use_.timestamps)
     size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
-  if (!options_in_use_.sack || (out_of_order_.empty() && !has_dsack_)) [[likely]]
+  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) [[likely]]
     return size;
   TcpOptions o;
   const uint32_t room = length < mss_ ? mss_ - length : 0;
@@ -230,9 +229,10 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
     o.sack[o.sack_count++] = dsack_;
     has_dsack_ = false;
   }
-  o.sack_count =
-      static_cast<uint8_t>(o.sack_count + out_of_order_.SackBlocks(std::span(o.sack).subspan(
-                                              o.sack_count, most - o.sack_count)));
+  if (HasOutOfOrder()) {
+    const auto room = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
+    o.sack_count = static_cast<uint8_t>(o.sack_count + OutOfOrder(ctx).SackBlocks(room));
+  }
   return size + o.Emit(out + size);
 }
 
@@ -306,7 +306,7 @@ uint32_t TcpConnection::ComputeWindow(const TcpContext& ctx) const {
   const uint32_t full = std::min(window_clamp_, space);
   const uint32_t mss = std::min<uint32_t>(rcv_mss_, full);
   if (mss == 0) return 0;
-  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
+  const uint32_t used = ReceiveMemory(ctx);
   const uint32_t limit = ReceiveBufferLimit(ctx);
   uint32_t free = used >= limit ? 0 : WindowFromSpace(limit - used);
   if (free < full / 2) {
@@ -350,7 +350,7 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
   retransmit_due_ = false;
   while (control_.SendBudget(rc) > 0) {
-    const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize());
+    const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize(ctx));
     if (!r) return;
     if (r->seq != snd_una_ && r->seq + r->length > snd_una_ + snd_wnd_) return;
     if (!RetransmitOne(ctx, *r)) {
@@ -384,7 +384,7 @@ void TcpConnection::SendLossProbe(TcpContext& ctx) {
   if (HasUnsent()) {
     NextSegment next;
     const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
-    next.length = std::min<uint32_t>(unsent, mss_ - SackOptionSize());
+    next.length = std::min<uint32_t>(unsent, mss_ - SackOptionSize(ctx));
     next.fin = fin_queued_ && next.length == unsent;
     const uint32_t length = next.length + (next.fin ? 1 : 0);
     const bool fits = (snd_una_ + snd_wnd_) - (snd_nxt_ + length) >= 0;
@@ -415,7 +415,7 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
   if (window > 0 && HasUnsent()) {
     NextSegment next;
     next.length = std::min<uint32_t>(
-        {static_cast<uint32_t>(window), static_cast<uint32_t>(unsent), mss_ - SackOptionSize()});
+        {static_cast<uint32_t>(window), static_cast<uint32_t>(unsent), mss_ - SackOptionSize(ctx)});
     next.fin = fin_queued_ && !fin_sent_ && next.length == static_cast<uint32_t>(unsent) &&
                next.length < static_cast<uint32_t>(window);
     const RecoveryContext rc = Recovery(ctx);

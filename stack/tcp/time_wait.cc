@@ -30,7 +30,7 @@ void TakeTimestamp(TimeWaitCore& r, const Segment& s, Instant now) {
 TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
   TimeWaitFacts f;
   f.tuple = c.tuple_;
-  f.length = c.time_wait_length_;
+  f.length = Duration::Millis(c.time_wait_ms_);
   f.core.local_port = c.tuple_.local_port;
   f.core.remote_port = c.tuple_.remote_port;
   f.core.snd_nxt = c.snd_nxt_;

@@ -20,7 +20,6 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =
       MilliStamp::Of(ctx.now);
   ts_offset_ = ctx.isn.TimestampOffset(tuple);
-  out_of_order_.Seed(ctx.isn.Secret(tuple));
 }
 
 void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
@@ -132,7 +131,7 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
 
 void TcpConnection::Destroy(TcpContext& ctx) {
   receive_buffer_.Clear();
-  out_of_order_.Clear();
+  ClearOutOfOrder(ctx);
   send_buffer_.Clear(ctx.send_blocks);
   control_.Clear(Recovery(ctx));
   ChargeMemory(ctx);
@@ -431,9 +430,7 @@ void TcpConnection::OnAccepted(TcpContext& ctx) {
 
 void TcpConnection::QueueEvents(TcpContext& ctx) {
   event_queued = true;
-  next_event = nullptr;
-  (ctx.events_tail != nullptr ? ctx.events_tail->next_event : ctx.events_head) = this;
-  ctx.events_tail = this;
+  ctx.events.Push(slot_);
 }
 
 void TcpConnection::Enter(TcpContext& ctx, TcpState state) {
@@ -454,7 +451,7 @@ void TcpConnection::Die(TcpContext& ctx, Error error) {
   error_ = error;
   if (fate_ == Fate::kAlive) fate_ = Fate::kClosed;
   send_buffer_.Clear(ctx.send_blocks);
-  out_of_order_.Clear();
+  ClearOutOfOrder(ctx);
   control_.Clear(Recovery(ctx));
   ChargeMemory(ctx);
   ack_pending_ = retransmit_due_ = false;
@@ -471,8 +468,10 @@ void TcpConnection::Die(TcpContext& ctx, Error error) {
 // what is left.
 void TcpConnection::EnterTimeWait(TcpContext& ctx, TcpState substate) {
   time_wait_substate_ = substate;
-  time_wait_length_ = substate == TcpState::kTimeWait ? kTimeWaitLength
-                                                      : std::min(FinTimeout(ctx), kTimeWaitLength);
+  const Duration length = substate == TcpState::kTimeWait
+                              ? kTimeWaitLength
+                              : std::min(FinTimeout(ctx), kTimeWaitLength);
+  time_wait_ms_ = static_cast<uint16_t>(length.ms());
   fate_ = Fate::kTimeWait;
   Die(ctx, Error::kNone);
 }
@@ -510,11 +509,12 @@ uint32_t TcpConnection::ReassemblyLimit(const TcpContext& ctx) const {
 // Whether one more buffer may be kept. Even when tcp_mem is used up a connection may have the least
 // of tcp_rmem; what waits out of order is given up before data in order is refused.
 bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
-  const uint32_t used = receive_buffer_.memory_charged() + out_of_order_.memory_charged();
+  const uint32_t used = ReceiveMemory(ctx);
   const uint32_t limit = ReceiveBufferLimit(ctx);
-  if (used + kBufferRoom > limit && !out_of_order_.empty()) {
+  if (used + kBufferRoom > limit && HasOutOfOrder()) {
     ctx.counters.Add(Counter::TcpExtOfoPruned);
-    out_of_order_.Prune(kBufferRoom);
+    OutOfOrder(ctx).Prune(kBufferRoom);
+    if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
     ChargeMemory(ctx);
   }
   if (receive_buffer_.memory_charged() > limit) {
@@ -529,10 +529,21 @@ bool TcpConnection::AdmitSendMemory(const TcpContext& ctx) const {
          send_buffer_.memory_charged() < static_cast<uint32_t>(ctx.sysctls.tcp_wmem[0]);
 }
 
+uint32_t TcpConnection::ReceiveMemory(const TcpContext& ctx) const {
+  const uint32_t in_order = receive_buffer_.memory_charged();
+  return HasOutOfOrder() ? in_order + OutOfOrder(ctx).memory_charged() : in_order;
+}
+
+void TcpConnection::ClearOutOfOrder(TcpContext& ctx) {
+  if (!HasOutOfOrder()) return;
+  ctx.reassembly.Free(out_of_order_);  // frees what it holds
+  out_of_order_ = kNoReassembly;
+}
+
 // Brings the shard's account up to what this connection holds.
 void TcpConnection::ChargeMemory(TcpContext& ctx) {
-  const uint32_t held = send_buffer_.memory_charged() + receive_buffer_.memory_charged() +
-                        out_of_order_.memory_charged();
+  const uint32_t held = send_buffer_.memory_charged() + ReceiveMemory(ctx);
+  if (held == charged_) return;
   if (held > charged_) ctx.memory.ChargeAlways(held - charged_);
   if (held < charged_) ctx.memory.Uncharge(charged_ - held);
   charged_ = held;

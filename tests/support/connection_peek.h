@@ -18,7 +18,7 @@ struct ConnectionPeek {
   uint32_t cwnd() const { return c.control_.congestion().cwnd_bytes(); }
   uint32_t mss() const { return c.mss_; }
   const LossRecovery& recovery() const { return c.control_.recovery(); }
-  bool out_of_order_empty() const { return c.out_of_order_.empty(); }
+  bool out_of_order_empty() const { return !c.HasOutOfOrder(); }
 
   // What holds between any two passes.
   void CheckInvariants(const TcpContext& ctx) const {
@@ -49,8 +49,7 @@ struct ConnectionPeek {
       ASSERT_TRUE(ctx.timers.IsSet(c.slot_));
       EXPECT_LE(ctx.timers.deadline(c.slot_), first);
     }
-    EXPECT_EQ(c.charged_, c.send_buffer_.memory_charged() + c.receive_buffer_.memory_charged() +
-                              c.out_of_order_.memory_charged());
+    EXPECT_EQ(c.charged_, c.send_buffer_.memory_charged() + c.ReceiveMemory(ctx));
     EXPECT_EQ(static_cast<uint32_t>(c.rcv_nxt_ - c.copied_seq_),
               c.receive_buffer_.size() + (c.fin_received_ ? 1u : 0u));
   }

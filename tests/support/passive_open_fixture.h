@@ -56,7 +56,10 @@ class PassiveOpenTest : public ::testing::Test {
                                                        .memory = *memory_,
                                                        .send_blocks = send_blocks_,
                                                        .sent_segments = sent_segments_,
-                                                       .timers = timers_});
+                                                       .reassembly = reassembly_,
+                                                       .timers = timers_,
+                                                       .events = events_,
+                                                       .output = output_});
     connections_ = std::make_unique<ObjectPool<TcpConnection>>(connection_slots_);
     passive_ = std::make_unique<PassiveOpen>(*context_, *connections_, passive_config_, random_);
     for (uint32_t i = 1; i < 250; ++i) {
@@ -167,17 +170,12 @@ class PassiveOpenTest : public ::testing::Test {
     while (TcpConnection* child = passive_->CompleteParked())
       children_.emplace(child->tuple(), child);
     passive_->DrainReady([this](Handle, const Listener&) { ++ready_events_; });
-    while (TcpConnection* c = context_->output_head) {
-      context_->output_head = c->next_output;
-      if (context_->output_head == nullptr) context_->output_tail = nullptr;
+    while (!output_.empty()) {
+      TcpConnection* c = &(*connections_)[output_.Pop()];
       c->output_queued = false;
       c->Flush(*context_);
     }
-    while (TcpConnection* c = context_->events_head) {
-      context_->events_head = c->next_event;
-      if (context_->events_head == nullptr) context_->events_tail = nullptr;
-      c->event_queued = false;
-    }
+    while (!events_.empty()) (*connections_)[events_.Pop()].event_queued = false;
     egress_->Flush();
   }
   // Lets time go by, timer for timer.
@@ -274,7 +272,10 @@ class PassiveOpenTest : public ::testing::Test {
   IsnGenerator isn_{random_};
   SendBlockPool send_blocks_{256, 64};
   SentSegmentPool sent_segments_{1024};
+  ObjectPool<OutOfOrderQueue> reassembly_{16};
   TimerWheel timers_{kConnections};
+  SlotQueue events_{kConnections};
+  SlotQueue output_{kConnections};
   std::unique_ptr<Interface> interface_;
   std::unique_ptr<Egress> egress_;
   std::unique_ptr<TcpMemory> memory_;
