@@ -230,8 +230,8 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
     has_dsack_ = false;
   }
   if (HasOutOfOrder()) {
-    const auto room = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
-    o.sack_count = static_cast<uint8_t>(o.sack_count + OutOfOrder(ctx).SackBlocks(room));
+    const auto rest = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
+    o.sack_count = static_cast<uint8_t>(o.sack_count + OutOfOrder(ctx).SackBlocks(rest));
   }
   return size + o.Emit(out + size);
 }

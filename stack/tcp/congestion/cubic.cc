@@ -28,7 +28,7 @@ uint64_t Cubic::Distance(uint64_t distance_ms, uint32_t mss) {
 
 void Cubic::Begin(Instant now, uint32_t cwnd, uint32_t mss) {
   state_.running = true;
-  state_.start_us = now.us();
+  state_.start = MilliStamp::Of(now);
   state_.w_est = cwnd;
   est_acked_ = 0;
   if (w_max_ <= cwnd) {
@@ -60,7 +60,7 @@ uint32_t Cubic::OnAck(Instant now, uint32_t cwnd, uint32_t mss, uint32_t deliver
   if (!state_.running) Begin(now, cwnd, mss);
   GrowRenoEstimate(cwnd, mss, delivered_bytes);
   // The target is the window one round trip from now.
-  const int64_t t_ms = (now.us() - state_.start_us + min_rtt.us()) / 1'000;
+  const int64_t t_ms = (state_.start.Before(now) + min_rtt).ms();
   const int64_t past_k = t_ms - state_.k_ms;
   const uint64_t distance = Distance(static_cast<uint64_t>(past_k < 0 ? -past_k : past_k), mss);
   uint64_t target = state_.origin;
@@ -89,9 +89,9 @@ uint32_t Cubic::OnCongestion(uint32_t cwnd, uint32_t mss) {
 }
 
 void Cubic::OnResume(Instant now) {
-  if (!state_.running || last_sent_us_ == 0) return;
-  const int64_t idle_us = now.us() - last_sent_us_;
-  if (idle_us > 0) state_.start_us = std::min(state_.start_us + idle_us, now.us());
+  if (!state_.running || !has_sent_) return;
+  const Duration age = state_.start.Before(now) - last_sent_.Before(now);
+  state_.start = MilliStamp::Of(now - std::clamp(age, Duration(), state_.start.Before(now)));
 }
 
 }  // namespace usher

@@ -40,7 +40,10 @@ class Cubic {
   // Data leaves into an empty pipe: the time without any does not count (section 5.8).
   void OnResume(Instant now);
   // Data leaves; what OnResume measures from.
-  void OnSent(Instant now) { last_sent_us_ = now.us(); }
+  void OnSent(Instant now) {
+    last_sent_ = MilliStamp::Of(now);
+    has_sent_ = true;
+  }
 
   uint32_t w_max_bytes() const { return w_max_; }
   uint32_t k_ms() const { return state_.k_ms; }
@@ -48,7 +51,7 @@ class Cubic {
  private:
   // One stage of congestion avoidance.
   struct Epoch {
-    int64_t start_us = 0;
+    MilliStamp start;
     uint32_t k_ms = 0;
     uint32_t origin = 0;      // the window at K
     uint32_t w_est = 0;       // what Reno would have, section 4.3
@@ -61,10 +64,11 @@ class Cubic {
 
   Epoch state_;
   Epoch prior_;
-  int64_t last_sent_us_ = 0;
+  MilliStamp last_sent_;
   uint32_t w_max_ = 0;
   uint32_t prior_w_max_ = 0;
   uint32_t est_acked_ = 0;  // acknowledged towards the next growth of w_est
+  bool has_sent_ = false;
 };
 
 }  // namespace usher
