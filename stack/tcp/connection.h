@@ -351,7 +351,6 @@ class TcpConnection {
   uint16_t rcv_mss_ = 536;  // estimate of what the peer sends
   uint32_t ts_recent_ = 0;
   uint32_t ts_offset_ = 0;
-  uint32_t first_syn_tsval_ = 0;
   uint32_t ts_recent_s_ = 0;  // when ts_recent_ came, in seconds of the shard's clock
 
   // -- Acknowledging --
@@ -408,5 +407,6 @@ class TcpConnection {
   SendControl control_;
   TcpOptionsSet options_;
 };
+static_assert(sizeof(TcpConnection) <= 696);  // all in: tests/unit/shard/memory_test.cc
 
 }  // namespace usher

@@ -39,7 +39,7 @@ void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
     if (options_in_use_.timestamps && s.options.timestamps && s.options.timestamps->echo != 0) {
       const uint32_t now = TimestampClock(ctx.now) + ts_offset_;
       const uint32_t age = now - s.options.timestamps->echo;
-      if (age > now - first_syn_tsval_) {
+      if (age > static_cast<uint32_t>(last_progress_.Before(ctx.now).ms())) {
         ctx.counters.Add(Counter::TcpExtPAWSActive);
         SendResetFor(ctx, s);
         return;

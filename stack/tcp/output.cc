@@ -183,7 +183,7 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
   uint32_t sum = 0;
   if (length != 0)
-    sum = send_buffer_.CopyOut(static_cast<uint32_t>(seq - DataBase()),
+    sum = send_buffer_.CopyOut(ctx.send_blocks, static_cast<uint32_t>(seq - DataBase()),
                                {frame.l4 + header_length, length});
   ctx.egress.CommitTcp(frame, {.local = tuple_.local,
                                .remote = tuple_.remote,

@@ -93,30 +93,35 @@ void SendBlockPool::FreeExternal(SendPiece* piece) {
   ++available_externals_;
 }
 
-SendBuffer::~SendBuffer() { USHER_DCHECK(head_ == nullptr); }
+SendBuffer::~SendBuffer() { USHER_DCHECK(head_ == kNone); }
 
-void SendBuffer::Link(SendPiece* piece) {
+void SendBuffer::Link(SendBlockPool& pool, SendPiece* piece) {
   piece->next = nullptr;
-  (tail_ != nullptr ? tail_->next : head_) = piece;
-  tail_ = piece;
+  const uint32_t number = pool.NumberOf(piece);
+  if (tail_ != kNone)
+    pool.pieces_[tail_].next = piece;
+  else
+    head_ = number;
+  tail_ = number;
 }
 
 size_t SendBuffer::Append(SendBlockPool& pool, std::span<const uint8_t> bytes, size_t limit) {
   limit = std::min<size_t>(limit, kMaxSize);
   const size_t wanted = size_ < limit ? std::min(bytes.size(), limit - size_) : 0;
   size_t done = 0;
+  SendPiece* last = tail_ != kNone ? &pool.pieces_[tail_] : nullptr;
   while (done < wanted) {
-    if (tail_ == nullptr || tail_->room == 0) {
-      SendPiece* block = pool.TakeBlock();
-      if (block == nullptr) break;
+    if (last == nullptr || last->room == 0) {
+      last = pool.TakeBlock();
+      if (last == nullptr) break;
       ++blocks_;
-      Link(block);
+      Link(pool, last);
     }
-    const auto n = static_cast<uint32_t>(std::min<size_t>(tail_->room, wanted - done));
+    const auto n = static_cast<uint32_t>(std::min<size_t>(last->room, wanted - done));
     // What has room is a block of the pool, whose memory is ours to write.
-    std::memcpy(const_cast<uint8_t*>(tail_->data) + tail_->length, bytes.data() + done, n);
-    tail_->length += n;
-    tail_->room -= n;
+    std::memcpy(const_cast<uint8_t*>(last->data) + last->length, bytes.data() + done, n);
+    last->length += n;
+    last->room -= n;
     done += n;
   }
   size_ += static_cast<uint32_t>(done);
@@ -136,12 +141,13 @@ bool SendBuffer::AppendExternal(SendBlockPool& pool, std::span<const uint8_t> by
     pool.Give(piece);
     return true;
   }
-  Link(piece);
+  Link(pool, piece);
   size_ += piece->length;
   return true;
 }
 
-SendPiece* SendBuffer::Find(uint32_t offset, uint32_t* start) const {
+const SendPiece* SendBuffer::Find(const SendBlockPool& pool, uint32_t offset,
+                                  uint32_t* start) const {
   USHER_DCHECK(offset < size_);
   // The nearer of the two remembered places that are not beyond; otherwise the one that is farther
   // back starts again at the head, so that the other stays where new data is being sent.
@@ -149,27 +155,28 @@ SendPiece* SendBuffer::Find(uint32_t offset, uint32_t* start) const {
   if (cursor_offset_[i] > offset) i = 1 - i;
   if (cursor_offset_[i] > offset) {
     cursor_offset_[i] = 0;
-    cursor_piece_[i] = nullptr;
+    cursor_piece_[i] = kNone;
   }
-  SendPiece* piece = cursor_piece_[i] != nullptr ? cursor_piece_[i] : head_;
+  const SendPiece* piece = &pool.pieces_[cursor_piece_[i] != kNone ? cursor_piece_[i] : head_];
   uint32_t at = cursor_offset_[i];
   while (offset - at >= piece->length) {
     at += piece->length;
     piece = piece->next;
   }
-  cursor_piece_[i] = piece;
+  cursor_piece_[i] = pool.NumberOf(piece);
   cursor_offset_[i] = at;
   *start = at;
   return piece;
 }
 
-uint32_t SendBuffer::CopyOut(uint32_t offset, std::span<uint8_t> dst) const {
+uint32_t SendBuffer::CopyOut(const SendBlockPool& pool, uint32_t offset,
+                             std::span<uint8_t> dst) const {
   USHER_DCHECK(offset <= size_ && dst.size() <= size_ - offset);
   uint32_t sum = 0;
   size_t done = 0;
   while (done < dst.size()) {
     uint32_t start = 0;
-    const SendPiece* piece = Find(offset, &start);
+    const SendPiece* piece = Find(pool, offset, &start);
     const uint32_t skip = offset - start;
     const auto n = static_cast<uint32_t>(std::min<size_t>(piece->length - skip, dst.size() - done));
     const uint32_t part = checksum::CopyAndSum(dst.data() + done, piece->data + skip, n);
@@ -180,10 +187,10 @@ uint32_t SendBuffer::CopyOut(uint32_t offset, std::span<uint8_t> dst) const {
   return sum;
 }
 
-std::span<const uint8_t> SendBuffer::Contiguous(uint32_t offset) const {
+std::span<const uint8_t> SendBuffer::Contiguous(const SendBlockPool& pool, uint32_t offset) const {
   if (offset >= size_) return {};
   uint32_t start = 0;
-  const SendPiece* piece = Find(offset, &start);
+  const SendPiece* piece = Find(pool, offset, &start);
   return {piece->data + (offset - start), piece->length - (offset - start)};
 }
 
@@ -192,22 +199,22 @@ void SendBuffer::Acknowledge(SendBlockPool& pool, uint32_t n) {
   size_ -= n;
   for (uint32_t i = 0; i < 2; ++i) {
     if (cursor_offset_[i] < n) {  // its piece goes, or becomes the head with other bounds
-      cursor_piece_[i] = nullptr;
+      cursor_piece_[i] = kNone;
       cursor_offset_[i] = 0;
     } else {
       cursor_offset_[i] -= n;
     }
   }
   while (n != 0) {
-    SendPiece* piece = head_;
+    SendPiece* piece = &pool.pieces_[head_];
     if (n < piece->length) {
       piece->data += n;
       piece->length -= n;
       return;
     }
     n -= piece->length;
-    head_ = piece->next;
-    if (head_ == nullptr) tail_ = nullptr;
+    head_ = piece->next != nullptr ? pool.NumberOf(piece->next) : kNone;
+    if (head_ == kNone) tail_ = kNone;
     if (pool.Give(piece)) --blocks_;
   }
 }

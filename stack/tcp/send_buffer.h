@@ -88,6 +88,9 @@ class SendBlockPool {
   // Gives a piece back: at once, or by way of its release callback. True if it was a block.
   bool Give(SendPiece* piece);
   uint8_t* MemoryOf(const SendPiece* block);
+  uint32_t NumberOf(const SendPiece* piece) const {
+    return static_cast<uint32_t>(piece - pieces_.data());
+  }
   void FreeExternal(SendPiece* piece);
 
   uint32_t block_count_;
@@ -126,11 +129,11 @@ class SendBuffer {
   // Copies the dst.size() bytes from `offset` on and returns their partial Internet checksum
   // (wire/checksum.h), in one pass; they must be in the buffer. Constant time amortised for
   // sequential sending, and for a retransmission pass beside it.
-  uint32_t CopyOut(uint32_t offset, std::span<uint8_t> dst) const;
+  uint32_t CopyOut(const SendBlockPool& pool, uint32_t offset, std::span<uint8_t> dst) const;
 
   // The bytes from `offset` on that lie in one piece: empty at the end of the buffer. Valid until
   // they are acknowledged.
-  std::span<const uint8_t> Contiguous(uint32_t offset) const;
+  std::span<const uint8_t> Contiguous(const SendBlockPool& pool, uint32_t offset) const;
 
   // Drops the first n <= size() bytes: SND.UNA has moved.
   void Acknowledge(SendBlockPool& pool, uint32_t n);
@@ -147,20 +150,23 @@ class SendBuffer {
   static constexpr uint32_t kMaxSize = 1u << 30;
 
  private:
-  // The piece that holds `offset` < size(), and the offset of its first byte.
-  SendPiece* Find(uint32_t offset, uint32_t* start) const;
-  void Link(SendPiece* piece);
+  static constexpr uint32_t kNone = UINT32_MAX;
 
-  SendPiece* head_ = nullptr;
-  SendPiece* tail_ = nullptr;
+  // The piece that holds `offset` < size(), and the offset of its first byte.
+  const SendPiece* Find(const SendBlockPool& pool, uint32_t offset, uint32_t* start) const;
+  void Link(SendBlockPool& pool, SendPiece* piece);
+
+  // Pieces by their numbers in the pool.
+  uint32_t head_ = kNone;
+  uint32_t tail_ = kNone;
   // Two places are remembered, so that a look-up need not start at the head: where new data is
-  // being sent, and a retransmission behind it. The offset is that of the piece's first byte; null
+  // being sent, and a retransmission behind it. The offset is that of the piece's first byte; none
   // means the head, with offset 0.
-  mutable SendPiece* cursor_piece_[2] = {};
+  mutable uint32_t cursor_piece_[2] = {kNone, kNone};
   mutable uint32_t cursor_offset_[2] = {};
   uint32_t size_ = 0;
   uint32_t blocks_ = 0;
 };
-static_assert(sizeof(SendBuffer) <= 48);
+static_assert(sizeof(SendBuffer) <= 32);
 
 }  // namespace usher

@@ -42,7 +42,6 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   snd_una_ = iss_;
   snd_nxt_ = iss_ + 1;
   syn_unacked_ = true;
-  first_syn_tsval_ = TimestampClock(ctx.now) + ts_offset_;
   const RecoveryContext rc = Recovery(ctx);
   control_.Configure(rc.settings, options.congestion, 536, 536, false);
   UpdateMss(ctx);

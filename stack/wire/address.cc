@@ -49,36 +49,9 @@ std::optional<IpAddress> IpAddress::Parse(std::string_view text) {
   return V6(bytes);
 }
 
-bool IpAddress::is_unspecified() const { return *this == IpAddress() || *this == V4(0); }
-
-bool IpAddress::is_loopback() const {
-  if (is_v4()) return bytes_[12] == 127;
-  for (int i = 0; i < 15; ++i)
-    if (bytes_[i] != 0) return false;
-  return bytes_[15] == 1;
-}
-
-bool IpAddress::is_multicast() const {
-  return is_v4() ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
-}
-
 bool IpAddress::is_link_local() const {
   if (is_v4()) return bytes_[12] == 169 && bytes_[13] == 254;
   return bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
-}
-
-bool IpAddress::is_broadcast() const { return *this == V4(0xffffffff); }
-
-bool IpAddress::InPrefix(const IpAddress& network, int prefix_length) const {
-  if (is_v4() != network.is_v4()) return false;
-  const int family_bits = is_v4() ? 32 : 128;
-  if (prefix_length < 0 || prefix_length > family_bits) return false;
-  const int bits = prefix_length + (128 - family_bits);
-  const int whole = bits / 8;
-  if (std::memcmp(bytes_.data(), network.bytes_.data(), static_cast<size_t>(whole)) != 0)
-    return false;
-  if (bits % 8 == 0) return true;
-  return ((bytes_[whole] ^ network.bytes_[whole]) >> (8 - bits % 8)) == 0;
 }
 
 std::string IpAddress::ToString() const {

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "stack/wire/bytes.h"
+
 namespace usher {
 
 // An Ethernet address, bytes in the order of the wire.
@@ -63,22 +65,44 @@ class IpAddress {
   }
   constexpr const std::array<uint8_t, 16>& bytes() const { return bytes_; }
 
-  bool is_unspecified() const;  // 0.0.0.0 or ::
-  bool is_loopback() const;
-  bool is_multicast() const;
+  // 0.0.0.0 or ::
+  constexpr bool is_unspecified() const { return *this == IpAddress() || *this == V4(0); }
+  constexpr bool is_loopback() const {
+    constexpr std::array<uint8_t, 16> kLoopback{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    return is_v4() ? bytes_[12] == 127 : *this == V6(kLoopback);
+  }
+  constexpr bool is_multicast() const {
+    return is_v4() ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
+  }
   bool is_link_local() const;  // 169.254/16 or fe80::/10
-  bool is_broadcast() const;   // 255.255.255.255 only; subnet broadcast is the interface's affair
+  // 255.255.255.255 only; subnet broadcast is the interface's affair
+  constexpr bool is_broadcast() const { return *this == V4(0xffffffff); }
 
   // True if the first `prefix_length` bits (of 32 or 128) agree; false across families.
-  bool InPrefix(const IpAddress& network, int prefix_length) const;
+  constexpr bool InPrefix(const IpAddress& network, int prefix_length) const {
+    const int family_bits = is_v4() ? 32 : 128;
+    if (is_v4() != network.is_v4() || prefix_length < 0 || prefix_length > family_bits)
+      return false;
+    const int bits = prefix_length + (128 - family_bits);
+    const auto a = std::bit_cast<Words>(bytes_);
+    const auto b = std::bit_cast<Words>(network.bytes_);
+    const uint64_t high = BigEndian(a[0] ^ b[0]);
+    if (bits <= 64) return bits == 0 || high >> (64 - bits) == 0;
+    return high == 0 && BigEndian(a[1] ^ b[1]) >> (128 - bits) == 0;
+  }
 
   std::string ToString() const;  // RFC 5952 form for IPv6
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
+  friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
+    const auto x = std::bit_cast<Words>(a.bytes_);
+    const auto y = std::bit_cast<Words>(b.bytes_);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+  }
 
  private:
   using Words = std::array<uint64_t, 2>;  // one test for two words, not for twelve bytes
 
-  alignas(8) std::array<uint8_t, 16> bytes_{};
+  alignas(4) std::array<uint8_t, 16> bytes_{};
 };
 
 // The name of a connection, seen from our side. Ports in host order.

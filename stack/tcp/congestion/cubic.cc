@@ -27,7 +27,7 @@ uint64_t Cubic::Distance(uint64_t distance_ms, uint32_t mss) {
 }
 
 void Cubic::Begin(Instant now, uint32_t cwnd, uint32_t mss) {
-  state_.running = true;
+  running_ = true;
   state_.start = MilliStamp::Of(now);
   state_.w_est = cwnd;
   est_acked_ = 0;
@@ -57,7 +57,7 @@ void Cubic::GrowRenoEstimate(uint32_t cwnd, uint32_t mss, uint32_t delivered_byt
 
 uint32_t Cubic::OnAck(Instant now, uint32_t cwnd, uint32_t mss, uint32_t delivered_bytes,
                       Duration min_rtt) {
-  if (!state_.running) Begin(now, cwnd, mss);
+  if (!running_) Begin(now, cwnd, mss);
   GrowRenoEstimate(cwnd, mss, delivered_bytes);
   // The target is the window one round trip from now.
   const int64_t t_ms = (state_.start.Before(now) + min_rtt).ms();
@@ -78,18 +78,19 @@ uint32_t Cubic::OnAck(Instant now, uint32_t cwnd, uint32_t mss, uint32_t deliver
 
 uint32_t Cubic::OnCongestion(uint32_t cwnd, uint32_t mss) {
   prior_ = state_;
+  prior_running_ = running_;
   prior_w_max_ = w_max_;
   const uint64_t window = cwnd;
   w_max_ = cwnd < w_max_ ? static_cast<uint32_t>(window * (kBetaDenominator + kBetaNumerator) /
                                                  (2 * kBetaDenominator))
                          : cwnd;
-  state_.running = false;
+  running_ = false;
   state_.cwnd_prior = cwnd;
   return std::max(static_cast<uint32_t>(window * kBetaNumerator / kBetaDenominator), 2 * mss);
 }
 
 void Cubic::OnResume(Instant now) {
-  if (!state_.running || !has_sent_) return;
+  if (!running_ || !has_sent_) return;
   const Duration age = state_.start.Before(now) - last_sent_.Before(now);
   state_.start = MilliStamp::Of(now - std::clamp(age, Duration(), state_.start.Before(now)));
 }

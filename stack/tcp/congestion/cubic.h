@@ -35,6 +35,7 @@ class Cubic {
   // Takes back the last OnCongestion (section 4.9.2).
   void OnUndo() {
     state_ = prior_;
+    running_ = prior_running_;
     w_max_ = prior_w_max_;
   }
   // Data leaves into an empty pipe: the time without any does not count (section 5.8).
@@ -56,7 +57,6 @@ class Cubic {
     uint32_t origin = 0;      // the window at K
     uint32_t w_est = 0;       // what Reno would have, section 4.3
     uint32_t cwnd_prior = 0;  // the window when the last reduction began
-    bool running = false;
   };
 
   void Begin(Instant now, uint32_t cwnd, uint32_t mss);
@@ -68,6 +68,8 @@ class Cubic {
   uint32_t w_max_ = 0;
   uint32_t prior_w_max_ = 0;
   uint32_t est_acked_ = 0;  // acknowledged towards the next growth of w_est
+  bool running_ = false;    // an epoch has begun
+  bool prior_running_ = false;
   bool has_sent_ = false;
 };
 

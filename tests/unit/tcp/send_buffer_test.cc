@@ -66,7 +66,7 @@ TEST(SendBuffer, SumsPiecesOfOddLengthRightly) {
   for (uint32_t from = 0; from < all.size(); ++from) {
     for (uint32_t n = 0; n <= all.size() - from; ++n) {
       Bytes out(n);
-      const uint32_t sum = buffer.CopyOut(from, out);
+      const uint32_t sum = buffer.CopyOut(pool, from, out);
       const auto expected = std::span(all).subspan(from, n);
       ASSERT_TRUE(std::ranges::equal(out, expected));
       ASSERT_EQ(checksum::Fold(sum), checksum::Fold(checksum::Sum(expected)));
@@ -232,7 +232,7 @@ class SendBufferModel {
     ASSERT_EQ(buffer_.size(), model_.size());
     const auto n = static_cast<uint32_t>(std::min<size_t>(most, model_.size() - offset));
     Bytes out(n);
-    const uint32_t sum = buffer_.CopyOut(offset, out);
+    const uint32_t sum = buffer_.CopyOut(pool_, offset, out);
     const Bytes expected(model_.begin() + offset, model_.begin() + offset + n);
     ASSERT_EQ(out, expected);
     ASSERT_EQ(checksum::Fold(sum), checksum::Fold(checksum::Sum(expected)));
@@ -240,7 +240,7 @@ class SendBufferModel {
 
   void CheckContiguous() {
     const uint32_t offset = Uniform(random_, buffer_.size() + 1);
-    const std::span<const uint8_t> view = buffer_.Contiguous(offset);
+    const std::span<const uint8_t> view = buffer_.Contiguous(pool_, offset);
     ASSERT_EQ(view.empty(), offset == model_.size());
     ASSERT_LE(view.size(), model_.size() - offset);
     ASSERT_TRUE(std::equal(view.begin(), view.end(), model_.begin() + offset));
