@@ -5,6 +5,7 @@
 #   usage: sudo tests/bench/wrk_compare.sh [BUILD-DIRECTORY]
 #   SECONDS_EACH=3   length of each run
 #   EXTRA_VDEV=...   further arguments of af_packet, e.g. ,qdisc_bypass=1
+#   POLL=poll        usherd never sleeps (default adaptive)
 #
 # Runs in network namespaces of its own, which end with it. Needs root, two cores, wrk, nginx.
 set -euo pipefail
@@ -82,6 +83,8 @@ args = ["-l", "0", "--no-huge", "-m", "512", "--no-pci", "--file-prefix=wrk_comp
 port = 0
 addresses = ["198.18.0.2/15"]
 mac = "02:00:00:00:00:02"
+[stack]
+poll = "${POLL:-adaptive}"
 [[listener]]
 port = 80
 backlog = 1024
