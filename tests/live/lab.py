@@ -185,7 +185,7 @@ class Lab:
     _count = itertools.count()
 
     def __init__(self, kind='tap', listeners=LISTENERS, stack=None, settings=None, memory_mib=512,
-                 routed=False):
+                 routed=False, interface=None, eal=()):
         self.kind = kind
         self.instance = f'usher-live-{os.getpid()}-{next(Lab._count)}'
         self.device = 'usher0'  # the kernel's end
@@ -195,6 +195,8 @@ class Lab:
         self.settings = settings or {}
         self.memory_mib = memory_mib
         self.routed = routed
+        self.interface = interface  # further keys of [[interface]]; None removes one
+        self.eal = list(eal)
         self.server = None
         self._holders = []
         self._client_prefix = []
@@ -226,13 +228,16 @@ class Lab:
 
     def eal_args(self):
         vdev = {'tap': f'net_tap0,iface={self.device}',
-                'af_packet': 'net_af_packet0,iface=usherport'}[self.kind]
+                'af_packet': 'net_af_packet0,iface=usherport,'
+                             f'qpairs={self.stack.get("shards", 1)}'}[self.kind]
         return ['--no-huge', '-m', str(self.memory_mib), '--no-pci',
-                f'--file-prefix={self.instance}', f'--vdev={vdev}']
+                f'--file-prefix={self.instance}', f'--vdev={vdev}', *self.eal]
 
     def config(self):
-        gateways = {'gateway': CLIENT4, 'gateway6': CLIENT6} if self.routed else {}
-        return config_text(self.eal_args(), self.listeners, self.stack, self.settings, gateways)
+        interface = {'gateway': CLIENT4, 'gateway6': CLIENT6} if self.routed else {}
+        interface.update(self.interface or {})
+        return config_text(self.eal_args(), self.listeners, self.stack, self.settings,
+                           {k: v for k, v in interface.items() if v is not None})
 
     def _start(self):
         check(USHERD.exists(), f'{USHERD} is not built')
@@ -249,8 +254,9 @@ class Lab:
         check(self.server.popen.poll() is None,
               f'usherd ended with exit code {self.server.popen.poll()}')
         self._address_client()
-        for address in (SERVER4, SERVER6):  # duplicate address detection takes its second
-            wait_until(lambda: self.run('ping', '-c1', '-W1', address, ok=None).returncode == 0,
+        for address in (SERVER4, SERVER6):
+            wait_until(lambda: subprocess.run(['ping', '-q', '-c1', '-W1', address],
+                                              stdout=subprocess.DEVNULL).returncode == 0,
                        f'{address} to answer a ping')
 
     def _namespace(self):
