@@ -75,6 +75,12 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
     if (!shard.ok()) return shard.status();
     stack->workers_.push_back(std::make_unique<Worker>(*std::move(shard)));
   }
+  for (uint32_t i = 0; i < count && count > 1; ++i) {
+    std::vector<Shard*> siblings;
+    for (uint32_t other = 0; other < count; ++other)
+      if (other != i) siblings.push_back(&stack->shard(other));
+    stack->shard(i).SetSiblings(std::move(siblings));
+  }
   return stack;
 }
 

@@ -308,6 +308,8 @@ X(UsherLinkBadLength)
 X(UsherLinkUnknownEtherType)
 X(UsherLinkVlanMismatch)
 X(UsherLinkNotForUs)
+X(UsherRelayedIn)
+X(UsherRelayDropped)
 
 #undef X
 #undef G

@@ -82,8 +82,10 @@ bool Arp::ReceiveRequest(const RxFrame& frame, const ArpPacket& arp) {
   NeighbourCache& neighbours = context_.neighbours;
   const bool on_link = context_.addresses.OnLink4(arp.sender_ip.v4()) != nullptr;
   if (!context_.addresses.Has4(arp.target_ip.v4())) {
-    if (arp.sender_ip == arp.target_ip)
+    if (arp.sender_ip == arp.target_ip) {
+      context_.concerns_all = true;
       neighbours.OnHint(context_.now, arp.sender_ip, arp.sender_mac);
+    }
     return false;
   }
   // 0.0.0.0 is a probe (RFC 5227 section 2.1.1): answered, but there is nothing to learn.
@@ -104,6 +106,7 @@ bool Arp::ReceiveRequest(const RxFrame& frame, const ArpPacket& arp) {
 }
 
 void Arp::ReceiveReply(const ArpPacket& arp) {
+  context_.concerns_all = true;
   NeighbourCache& neighbours = context_.neighbours;
   const NeighbourState state = neighbours.StateOf(context_.now, arp.sender_ip);
   const bool asked = state == NeighbourState::kIncomplete || state == NeighbourState::kProbe;

@@ -26,6 +26,9 @@ struct InterfaceContext {
   SeededRandom& random;  // for jitter only
   const NetworkEventSink& events;
   TokenBucket& icmp_rate;
+  // Set by what reads a frame that concerns the host's other shards too (neighbour and router
+  // advertisements, errors about segments): they come in by one queue only.
+  bool concerns_all = false;
 
   void Count(Counter counter, uint64_t n = 1) { counters.Add(counter, n); }
   // Whether one more ICMP or ICMPv6 error may go out now.

@@ -91,6 +91,7 @@ void Icmpv4::ReceiveError(const Icmpv4View& icmp, Ingress& out) {
     return;
   }
   if (quote->protocol != IpProtocol::kTcp || !context_.addresses.Has(quote->src)) return;
+  context_.concerns_all = true;
   IcmpError& error = out.errors[out.error_count++];
   error.kind = icmp.type() == Icmpv4Type::kDestinationUnreachable
                    ? KindOf(icmp.code())

@@ -91,6 +91,7 @@ void Icmpv6::ReceiveError(const Icmpv6View& icmp, Ingress& out) {
     return;
   }
   if (quote->protocol != IpProtocol::kTcp || !context_.addresses.Has(quote->src)) return;
+  context_.concerns_all = true;
   IcmpError& error = out.errors[out.error_count++];
   error.kind = KindOf(icmp.type(), icmp.code());
   error.tuple = {quote->src, quote->dst, quote->src_port, quote->dst_port};

@@ -58,7 +58,7 @@ IpAddress LinkLocalFor(const MacAddress& mac) {
 
 NdpSettings NdpSettingsOf(const InterfaceConfig& config) {
   return {.dad_transmits = config.announce ? config.dad_transmits : 0,
-          .accept_ra = config.accept_ra && config.announce,
+          .accept_ra = config.accept_ra,
           .accept_ra_defrtr = !config.gateway6.has_value()};
 }
 
@@ -126,8 +126,17 @@ Interface::Interface(uint8_t index, Port& port, const InterfaceConfig& config,
       routes_(limits_, neighbours_),
       reassembly_(limits_, counters),
       icmp_rate_(limits.icmp_msgs_per_sec, limits.icmp_msgs_burst),
-      context_{index,       Instant(), limits_, link_,   addresses_,
-               neighbours_, counters_, random_, events_, icmp_rate_},
+      context_{index,
+               Instant(),
+               limits_,
+               link_,
+               addresses_,
+               neighbours_,
+               counters_,
+               random_,
+               events_,
+               icmp_rate_,
+               /*concerns_all=*/false},
       arp_(context_),
       icmpv4_(context_),
       mld_(context_),
@@ -172,7 +181,7 @@ void Interface::Advance(Instant now) {
   reassembly_.Advance(now, [this](const RxFrame& first) { ReassemblyExpired(first); });
   routes_.Advance(now, [this](const IpAddress& router) {
     neighbours_.Unpin(context_.now, router);
-    context_.Tell(NetworkEvent::Kind::kRouterLost, router);
+    if (announce_) context_.Tell(NetworkEvent::Kind::kRouterLost, router);
   });
 }
 
@@ -216,8 +225,13 @@ void Interface::Receive(Instant now, std::span<const Packet> burst, Ingress& out
   }
   counters_.Add(Counter::UsherRxPackets, burst.size());
   counters_.Add(Counter::UsherRxBytes, bytes);
-  for (const Packet& packet : burst)
-    if (!ReceiveFrame(packet, out)) link_.Free(packet.handle);
+  for (const Packet& packet : burst) {
+    context_.concerns_all = false;
+    if (ReceiveFrame(packet, out)) continue;
+    if (context_.concerns_all && relay_) [[unlikely]]
+      relay_({packet.data, packet.length});
+    link_.Free(packet.handle);
+  }
 }
 
 bool Interface::ReceiveFrame(const Packet& packet, Ingress& out) {

@@ -51,7 +51,7 @@ struct InterfaceConfig {
   uint16_t mtu = 1500;
   uint16_t vlan = 0;  // 0: untagged
   // Says what concerns the host as a whole: announces addresses, tests them, reports groups, asks
-  // for routers. False on every shard but one.
+  // for routers and logs them. False on every shard but one.
   bool announce = true;
   int dad_transmits = 1;  // duplicate address detection (RFC 4862); 0: none
   bool accept_ra = true;  // a configured gateway6 takes the place of advertised routers
@@ -88,6 +88,11 @@ class Interface final : private NeighbourHost {
   // packet is in out.tcp, or answered in its own buffer, or its buffer is freed. What it sends is
   // queued until Flush().
   void Receive(Instant now, std::span<const Packet> burst, Ingress& out);
+
+  // Called within Receive with each frame that concerns the host's other shards too; they are given
+  // a copy of it to receive.
+  using Relay = std::function<void(std::span<const uint8_t> frame)>;
+  void set_relay(Relay relay) { relay_ = std::move(relay); }
 
   // Does what is due at `now`. What it sends is queued until Flush().
   void Advance(Instant now);
@@ -168,6 +173,7 @@ class Interface final : private NeighbourHost {
   Ndp ndp_;
   Icmpv6 icmpv6_;
   const bool announce_;
+  Relay relay_;
   std::optional<IpAddress> gateway_;
   std::optional<IpAddress> gateway6_;
 };

@@ -102,7 +102,7 @@ void Ndp::BecomePreferred(size_t index) {
   context_.Tell(NetworkEvent::Kind::kAddressReady, ours.address);
   if (!ours.address.is_link_local()) return;
   if (speak_) mld_.ReportJoins();  // RFC 3590: the first ones, from ::, were not believed
-  if (!settings_.accept_ra) return;
+  if (!settings_.accept_ra || !speak_) return;
   router_solicits_left_ = kSolicits;
   next_router_solicit_ = context_.now + RandomBelow(kSolicitDelay);
 }
@@ -250,6 +250,7 @@ void Ndp::ReceiveAdvertisement(const RxFrame& frame, const Ipv6View& ip, ByteSpa
     return;
   }
   if (advert->target_mac && !IsHostMac(*advert->target_mac)) return;
+  context_.concerns_all = true;
   context_.neighbours.OnAdvert(context_.now, advert->target,
                                {.mac = advert->target_mac ? &*advert->target_mac : nullptr,
                                 .solicited = advert->solicited,
@@ -257,7 +258,7 @@ void Ndp::ReceiveAdvertisement(const RxFrame& frame, const Ipv6View& ip, ByteSpa
   // RFC 4861 section 7.2.5: a router that says it is none any more.
   if (!advert->router && routes_.ForgetRouter(advert->target)) {
     context_.neighbours.Unpin(context_.now, advert->target);
-    context_.Tell(NetworkEvent::Kind::kRouterLost, advert->target);
+    if (speak_) context_.Tell(NetworkEvent::Kind::kRouterLost, advert->target);
   }
 }
 
@@ -269,6 +270,7 @@ void Ndp::ReceiveRouterAdvertisement(const Ipv6View& ip, ByteSpan message) {
     context_.Count(Counter::Icmp6InErrors);
     return;
   }
+  context_.concerns_all = true;
   const auto& mac = advert->options.source_mac;
   if (mac && IsHostMac(*mac)) context_.neighbours.OnOffer(context_.now, src, *mac);
   HeedRouter(src, *advert);
@@ -298,10 +300,10 @@ void Ndp::HeedRouter(const IpAddress& router, const RouterAdvertisement& advert)
   if (!routes_.LearnRouter(context_.now, router, Duration::Seconds(advert.lifetime_s))) return;
   if (advert.lifetime_s != 0) {
     context_.neighbours.Pin(context_.now, router);
-    context_.Tell(NetworkEvent::Kind::kRouterFound, router);
+    if (speak_) context_.Tell(NetworkEvent::Kind::kRouterFound, router);
   } else {
     context_.neighbours.Unpin(context_.now, router);
-    context_.Tell(NetworkEvent::Kind::kRouterLost, router);
+    if (speak_) context_.Tell(NetworkEvent::Kind::kRouterLost, router);
   }
 }
 

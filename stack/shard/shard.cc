@@ -150,6 +150,8 @@ uint32_t Shard::Poll(Instant now) {
   context_.now = now;
   uint32_t work = 0;
   for (size_t i = 0; i < interfaces_.size(); ++i) work += PollInterface(i);
+  if (relayed_.pending()) [[unlikely]]
+    work += ReceiveRelayed();
   work += RunTimers();
   if (mailbox_.pending()) mailbox_.Run(*this);
   DeliverEvents();
@@ -163,10 +165,49 @@ uint32_t Shard::Poll(Instant now) {
 uint32_t Shard::PollInterface(size_t i) {
   std::array<Packet, kBurstSize> burst;
   const uint32_t count = ports_[i]->RxBurst(burst);
-  if (count == 0) return 0;
-  interfaces_[i]->Receive(context_.now, std::span(burst).first(count), ingress_);
+  if (count != 0) ReceiveBurst(i, std::span(burst).first(count));
+  return count;
+}
+
+void Shard::ReceiveBurst(size_t i, std::span<const Packet> burst) {
+  interfaces_[i]->Receive(context_.now, burst, ingress_);
   ProcessSegments();
   for (uint32_t e = 0; e < ingress_.error_count; ++e) OnIcmpError(ingress_.errors[e]);
+}
+
+void Shard::SetSiblings(std::vector<Shard*> siblings) {
+  siblings_ = std::move(siblings);
+  for (size_t i = 0; i < interfaces_.size(); ++i) {
+    interfaces_[i]->set_relay([this, i](std::span<const uint8_t> frame) {
+      if (receiving_relayed_) return;
+      for (Shard* sibling : siblings_)
+        if (!sibling->relayed_.Post(static_cast<uint8_t>(i), frame))
+          counters_.Add(Counter::UsherRelayDropped);
+    });
+  }
+}
+
+// One burst of them at most: a flood to a sibling must not hold this shard up.
+uint32_t Shard::ReceiveRelayed() {
+  std::array<uint8_t, RelayBox::kLargestFrame> bytes;
+  uint8_t i = 0;
+  uint32_t count = 0;
+  receiving_relayed_ = true;
+  while (count < kBurstSize) {
+    const uint16_t length = relayed_.Take(&i, bytes.data());
+    if (length == 0) break;
+    ++count;
+    Packet packet;
+    if (!ports_[i]->pool().Allocate(&packet)) {
+      counters_.Add(Counter::UsherNoBuffer);
+      continue;
+    }
+    std::copy_n(bytes.data(), length, packet.data);
+    packet.length = length;
+    counters_.Add(Counter::UsherRelayedIn);
+    ReceiveBurst(i, {&packet, 1});
+  }
+  receiving_relayed_ = false;
   return count;
 }
 

@@ -24,6 +24,7 @@
 #include "stack/port/port.h"
 #include "stack/shard/demux.h"
 #include "stack/shard/mailbox.h"
+#include "stack/shard/relay.h"
 #include "stack/tcp/connection.h"
 #include "stack/tcp/context.h"
 #include "stack/tcp/time_wait.h"
@@ -77,6 +78,10 @@ class Shard {
   static uint64_t MemoryNeeded(const ShardOptions& options);
 
   void set_events(ShardEvents* events) { events_ = events; }
+
+  // The other shards on the same ports, interface by interface: what concerns all of them is handed
+  // on. Before any of them is polled; they live as long as any of them is.
+  void SetSiblings(std::vector<Shard*> siblings);
 
   // Announces the addresses on their links (ARP, duplicate address detection). Once, before Poll.
   void Start(Instant now);
@@ -151,6 +156,8 @@ class Shard {
   Shard(const ShardOptions& options, RandomSource& random);
 
   uint32_t PollInterface(size_t i);
+  void ReceiveBurst(size_t i, std::span<const Packet> burst);
+  uint32_t ReceiveRelayed();
   void ProcessSegments();
   void Dispatch(Segment& s, FlowId flow);
   void ToConnection(TcpConnection& c, Segment& s);
@@ -199,6 +206,9 @@ class Shard {
   SipKey port_key_;
   uint32_t next_ephemeral_ = 0;
   Mailbox mailbox_;
+  RelayBox relayed_;
+  std::vector<Shard*> siblings_;
+  bool receiving_relayed_ = false;
 };
 
 }  // namespace usher
