@@ -138,9 +138,11 @@ absl::StatusOr<std::unique_ptr<Eal>> Eal::Start(std::span<const std::string> arg
     pci |= NamesPci(arg);
     log_level |= IsOption(arg, "--log-level");
   }
-  std::vector<std::string> all = {"usher"};
-  if (!pci) all.push_back("--no-pci");
-  if (!log_level) all.push_back("--log-level=warning");
+  std::vector<std::string> all;
+  all.reserve(args.size() + 3);
+  all.emplace_back("usher");
+  if (!pci) all.emplace_back("--no-pci");
+  if (!log_level) all.emplace_back("--log-level=warning");
   all.insert(all.end(), args.begin(), args.end());
 
   const std::vector<std::string> vdevs = VdevsOf(args);
