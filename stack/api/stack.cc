@@ -88,14 +88,19 @@ absl::Status Stack::Listen(const ListenSpec& spec,
                            absl::AnyInvocable<Application&(uint32_t)> application_of,
                            uint16_t* port) {
   ListenSpec each = spec;
+  std::vector<Handle> opened;
   for (uint32_t i = 0; i < shard_count(); ++i) {
     Handle listener;
     Shard& s = shard(i);
     const Error e = s.Listen(each, &listener, &application_of(i));
-    if (e != Error::kNone)
+    if (e != Error::kNone) {
+      // All shards or none: half a listener would be found by some of the flows only.
+      for (uint32_t k = 0; k < i; ++k) shard(k).CloseListener(opened[k]);
       return absl::Status(
           absl::StatusCode::kFailedPrecondition,
           absl::StrCat("cannot listen on ", ToString(spec.address, each.port), ": ", ToString(e)));
+    }
+    opened.push_back(listener);
     if (each.port == 0) each.port = s.passive_open().Get(listener)->spec.port;
   }
   if (port != nullptr) *port = each.port;

@@ -38,8 +38,8 @@ class Stack {
   ~Stack();
 
   // Opens a listener on every shard: one logical listener, its backlog shared among them. Port 0
-  // binds an ephemeral one, the same everywhere; *port tells which. `application_of(i)` gives the
-  // application of shard i, which outlives the stack.
+  // binds an ephemeral one, the same everywhere; *port tells which. On an error no shard has it.
+  // `application_of(i)` gives the application of shard i, which outlives the stack.
   absl::Status Listen(const ListenSpec& spec,
                       absl::AnyInvocable<Application&(uint32_t)> application_of,
                       uint16_t* port = nullptr);

@@ -43,6 +43,10 @@ struct RecordingApplication : Application {
     ++writable;
     if (on_writable) on_writable(c);
   }
+  void OnTimer(Connection c) override {
+    ++timers;
+    if (on_timer) on_timer(c);
+  }
   void OnClosed(Connection c, Error why) override {
     ++closed;
     closed_why = why;
@@ -50,9 +54,9 @@ struct RecordingApplication : Application {
   }
   bool accept = true;
   std::vector<Connection> accepted;
-  int connected = 0, readable = 0, writable = 0, closed = 0;
+  int connected = 0, readable = 0, writable = 0, closed = 0, timers = 0;
   Error closed_why = Error::kNone;
-  std::function<void(Connection)> on_connected, on_readable, on_writable, on_closed;
+  std::function<void(Connection)> on_connected, on_readable, on_writable, on_closed, on_timer;
 };
 
 class ConnectionTestBase : public ::testing::Test {
