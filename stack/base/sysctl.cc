@@ -38,6 +38,7 @@ constexpr const char* kCongestionControls[] = {"bbr", "cubic", "reno"};
 // numbers than a setting has are an error, not ignored.
 using S = Sysctls;
 constexpr Entry kEntries[] = {
+    {"net.core.rmem_max", &S::rmem_max, 2304, kIntMax},
     {"net.core.somaxconn", &S::somaxconn, 0, kIntMax},
     {"net.ipv4.icmp_echo_ignore_all", &S::icmp_echo_ignore_all, 0, 1},
     {"net.ipv4.icmp_echo_ignore_broadcasts", &S::icmp_echo_ignore_broadcasts, 0, 1},

@@ -19,7 +19,8 @@ namespace usher {
 // the machine's memory: 0 here means that the server has not resolved them yet.
 struct Sysctls {
   // net.core
-  int32_t somaxconn = 4096;  // upper bound of every listener's backlog
+  int32_t somaxconn = 4096;      // upper bound of every listener's backlog
+  int32_t rmem_max = 4'194'304;  // bytes; a window scale is chosen for this much at least
 
   // net.ipv4: listening
   int32_t tcp_max_syn_backlog = 0;  // 0: the server takes max(128, connections / 128)

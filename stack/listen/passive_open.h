@@ -263,7 +263,7 @@ class PassiveOpen {
   HandshakeResult ResultOf(const Listener& l, uint32_t request, const Segment& s);
   Outcome End(Listener& l, uint32_t request, DropReason reason);
   void Leave(Listener& l, uint32_t request);
-  bool AnswerLimited(Request& r);
+  bool AnswerLimited(Request& r, Counter skipped = Counter::TcpExtTCPACKSkippedSynRecv);
   bool OnTimer(uint32_t request);  // false: the request is at its end
   uint32_t RetriesOf(const Listener& l) const;
   uint32_t RetriesNow(const Listener& l) const;

@@ -102,12 +102,10 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
   }
   if (!InWindow(s.seq, s.EndSeq(), rcv_nxt, rcv_nxt + r.rcv_wnd))
     return OnUnacceptable(l, request, s, DropReason::kAckOutOfWindow);
-  if (stamped && s.seq <= rcv_nxt) r.ts_recent = s.options.timestamps->value;
-
   // Second, check the RST bit: only the exact number ends the request (RFC 5961 section 3.2).
   if (s.Has(TcpFlags::kRst)) {
     if (s.seq != rcv_nxt) {
-      if (!AnswerLimited(r)) {
+      if (!AnswerLimited(r, Counter::TcpExtTCPACKSkippedChallenge)) {
         context_.counters.Add(Counter::TcpExtTCPChallengeACK);
         SendRequestAck(request, s);
       }
@@ -173,12 +171,12 @@ PassiveOpen::Outcome PassiveOpen::OnUnacceptable(Listener& l, uint32_t request, 
 }
 
 // At most one answer per tcp_invalid_ratelimit to segments that prove nothing.
-bool PassiveOpen::AnswerLimited(Request& r) {
+bool PassiveOpen::AnswerLimited(Request& r, Counter skipped) {
   const auto now_ms = static_cast<uint32_t>(context_.now.ms());
   if (r.last_answer_ms != 0) {
     const auto elapsed_ms = static_cast<int32_t>(now_ms - r.last_answer_ms);
     if (elapsed_ms >= 0 && elapsed_ms < context_.sysctls.tcp_invalid_ratelimit) {
-      context_.counters.Add(Counter::TcpExtTCPACKSkippedSynRecv);
+      context_.counters.Add(skipped);
       return true;
     }
   }
@@ -231,7 +229,9 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   h.wscale_ok = r.wscale_ok;
   h.timestamps_ok = r.timestamps_ok;
   h.sack_ok = r.sack_ok;
-  h.ts_recent = r.ts_recent;
+  // Only what completes the handshake proves that its timestamp is the peer's.
+  const bool stamped = s.options.timestamps && context_.sysctls.tcp_timestamps != 0;
+  h.ts_recent = stamped && s.seq <= r.irs + 1 ? s.options.timestamps->value : r.ts_recent;
   h.ts_offset = TimestampOffset(s.tuple, r.timestamps_shifted);
   // RFC 6298 section 5.7, unless the client shows that it answers the very first SYN-ACK.
   const bool answers_first =

@@ -6,6 +6,8 @@
 namespace usher {
 namespace {
 
+constexpr uint32_t kMaxWindow = 1u << 30;  // RFC 7323 section 2.3
+
 struct EventCounter {
   uint32_t event;
   Counter counter;
@@ -95,6 +97,7 @@ void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
     syn_unacked_ = false;
     --acked;
   }
+  acked_much_ |= static_cast<uint32_t>(snd_una_ - iss_) >= kMaxWindow;
   acked = std::min(acked, send_buffer_.size());  // the FIN's number is no byte
   if (acked == 0) return;
   send_buffer_.Acknowledge(ctx.send_blocks, acked);

@@ -151,6 +151,7 @@ class TcpConnection {
   const TcpOptionsSet& options() const { return options_; }
   uint32_t readable_bytes() const { return receive_buffer_.size(); }
   uint32_t unacked_bytes() const { return send_buffer_.size(); }
+  bool peer_closed() const { return fin_received_; }
   bool at_end_of_stream() const { return fin_received_ && receive_buffer_.empty(); }
   // The facts that ss shows of it (info.h).
   TcpInfo Info(const TcpContext& ctx) const;
@@ -191,20 +192,22 @@ class TcpConnection {
   bool PassAck(TcpContext& ctx, Segment& s);
   void AdvanceStateOnAck(TcpContext& ctx);
   void UpdateTsRecent(TcpContext& ctx, const Segment& s);
+  uint32_t OfferedWindow(const Segment& s) const;
+  bool UpdatesSendWindow(const Segment& s) const;
   bool UpdateSendWindow(const Segment& s);
   uint32_t ReceiveWindow() const;  // what the peer may still send beyond rcv_nxt_
   void ReceiveText(TcpContext& ctx, Segment& s);
-  void TrimToWindow(Segment& s);
+  void TrimToWindow(TcpContext& ctx, Segment& s);
   void QueueInOrder(TcpContext& ctx, Segment& s);
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
-  bool ReceiveBeyondClose(TcpContext& ctx, const Segment& s);
+  bool ReceiveBeyondClose(TcpContext& ctx, Segment& s);
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);
   void EnterQuickAck(uint32_t most);
   void GrowReceiveWindow(TcpContext& ctx, uint32_t length);
-  void NoteDuplicate(SackBlock duplicate);
+  void NoteDuplicate(TcpContext& ctx, SackBlock duplicate);
 
   // -- ack.cc --
   void TakeAck(TcpContext& ctx, const Segment& s);
@@ -223,13 +226,17 @@ class TcpConnection {
   void NoteDataSent(TcpContext& ctx);
   void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags);
   void AckSent();
+  // Something beyond a hole, if only a FIN.
+  bool HasHole() const { return HasOutOfOrder() || out_of_order_fin_; }
+  uint32_t SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const;
   uint32_t SackOptionSize(const TcpContext& ctx) const;
   size_t WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out);
   Seq AcceptableSeq() const;
   void SendBare(TcpContext& ctx, Seq seq, uint16_t flags);
   void SendAck(TcpContext& ctx);
   bool OutOfWindowLimited(TcpContext& ctx, Counter skipped);
-  void SendChallengeAck(TcpContext& ctx, Counter cause);
+  void SendChallengeAck(TcpContext& ctx);
+  void SendSynChallenge(TcpContext& ctx);
   void SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter skipped);
   void SendRst(TcpContext& ctx);
   static void SendResetFor(TcpContext& ctx, Segment& s);
@@ -268,6 +275,7 @@ class TcpConnection {
   void TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
                      const TcpOptionsSet& options);
   void StartTransfer(TcpContext& ctx);
+  void BoundReceiveWindow(const TcpContext& ctx);
   std::optional<IoResult> NothingToRead();
   void AfterRead(TcpContext& ctx);
   void TuneReceiveBuffer(TcpContext& ctx);
@@ -379,6 +387,7 @@ class TcpConnection {
   bool out_of_order_fin_ : 1 = false;
   bool shut_read_ : 1 = false;
   bool error_reported_ : 1 = false;
+  bool acked_much_ : 1 = false;     // 1 GiB or more: as much as any window
   bool write_blocked_ : 1 = false;  // a Write was cut short: kEventWritable is due
   bool retransmit_due_ : 1 = false;
   bool send_new_first_ : 1 = false;

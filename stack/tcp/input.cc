@@ -17,7 +17,8 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
   if (state_ == TcpState::kClosed) return;
   if (state_ == TcpState::kSynSent) {
     ReceiveInSynSent(ctx, s);
-  } else if (AcceptSequence(ctx, s) && PassReset(ctx, s)) {
+  } else if ((s.flags & (TcpFlags::kAck | TcpFlags::kRst | TcpFlags::kSyn)) != 0 &&
+             AcceptSequence(ctx, s) && PassReset(ctx, s)) {
     if (PassAck(ctx, s) && state_ != TcpState::kClosed) {
       ReceiveText(ctx, s);
       if (fin_received_now_) ReceiveFin(ctx);
@@ -119,15 +120,19 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
     return false;
   }
 
-  const uint32_t window = ReceiveWindow();
-  // A segment that ends before what we last acknowledged, or begins beyond the window. What begins
-  // at the window's very edge is accepted only as the answer to a closed window asks for.
-  const Seq right_edge = rcv_nxt_ + window;
-  if (s.EndSeq() >= rcv_wup_ && s.seq <= right_edge) return true;
+  // A segment that ends before what we last acknowledged, or reaches beyond the window. One that
+  // only ends beyond it is taken as far as it fits, unless data waits to be read (as Linux, which
+  // then calls it a peer that does not heed the window). A FIN needs no room.
+  const Seq right_edge = rcv_nxt_ + ReceiveWindow();
+  const bool old = s.EndSeq() < rcv_wup_;
+  const Seq end_of_text = s.Has(TcpFlags::kFin) ? s.EndSeq() - 1 : s.EndSeq();
+  const bool beyond = end_of_text > right_edge && (s.seq > right_edge || !receive_buffer_.empty());
+  if (!old && !beyond) return true;
   if (s.Has(TcpFlags::kRst)) return false;
   if (s.Has(TcpFlags::kSyn)) {
-    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+    SendSynChallenge(ctx);
   } else {
+    if (!old) ctx.counters.Add(Counter::TcpExtBeyondWindow);
     SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
   }
   return false;
@@ -141,11 +146,16 @@ bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
   if (behind <= 0 || SecondsOf(ctx.now) - ts_recent_s_ > kPawsHorizonS) return false;
   // Pure acknowledgments overtake each other in the network; one that says nothing new passes if it
   // is not older than a retransmission timeout.
-  const bool pure_ack = s.Length() == 0 && s.seq == rcv_nxt_ && s.ack == snd_una_ &&
-                        (static_cast<uint32_t>(s.window) << snd_wscale_) == snd_wnd_;
-  if (pure_ack && behind <= Rto(ctx).ms()) return false;
+  const bool pure_ack = s.Has(TcpFlags::kAck) && s.Length() == 0;
+  if (pure_ack && s.seq == rcv_nxt_ && s.ack == snd_una_ && !UpdatesSendWindow(s) &&
+      behind <= Rto(ctx).ms())
+    return false;
   if (s.Has(TcpFlags::kSyn)) {
-    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+    SendSynChallenge(ctx);
+    return true;
+  }
+  if (pure_ack && s.seq < rcv_nxt_) {  // common, and an answer would help nobody
+    ctx.counters.Add(Counter::TcpExtPAWSOldAck);
     return true;
   }
   ctx.counters.Add(Counter::TcpExtPAWSEstab);
@@ -161,7 +171,7 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
     const bool at_sacked_end =
         options_in_use_.sack && HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
     if (s.seq != rcv_nxt_ && !at_sacked_end && !IsResetBehindFin(s)) {
-      SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+      SendChallengeAck(ctx);
       return false;
     }
     if (state_ == TcpState::kSynReceived) ctx.counters.Add(Counter::TcpAttemptFails);
@@ -175,7 +185,7 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
     if (state_ == TcpState::kSynReceived && s.Has(TcpFlags::kAck) && s.seq == irs_ &&
         s.ack == snd_nxt_)
       return true;
-    SendChallengeAck(ctx, Counter::TcpExtTCPSYNChallenge);
+    SendSynChallenge(ctx);
     return false;
   }
   return true;
@@ -207,12 +217,13 @@ bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
   }
   // RFC 5961 section 5: what is older than the largest window ever offered was never sent by the
   // peer of this connection. What is not yet sent is answered, not believed.
-  if (s.ack < snd_una_ - max_window_) {
-    SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+  const auto bytes_acked = static_cast<uint32_t>(snd_una_ - iss_ - 1);
+  if (s.ack < snd_una_ - (acked_much_ ? max_window_ : std::min(max_window_, bytes_acked))) {
+    SendChallengeAck(ctx);
     return false;
   }
   if (s.ack > snd_nxt_) {
-    SendChallengeAck(ctx, Counter::TcpExtTCPChallengeACK);
+    SendChallengeAck(ctx);
     return false;
   }
   UpdateTsRecent(ctx, s);
@@ -248,15 +259,22 @@ void TcpConnection::UpdateTsRecent(TcpContext& ctx, const Segment& s) {
   ts_recent_s_ = SecondsOf(ctx.now);
 }
 
-// Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot change the window. The
-// field of a SYN is never scaled (RFC 7323 section 2.2).
-bool TcpConnection::UpdateSendWindow(const Segment& s) {
+// The field of a SYN is never scaled (RFC 7323 section 2.2).
+uint32_t TcpConnection::OfferedWindow(const Segment& s) const {
+  return static_cast<uint32_t>(s.window) << (s.Has(TcpFlags::kSyn) ? 0 : snd_wscale_);
+}
+
+bool TcpConnection::UpdatesSendWindow(const Segment& s) const {
   if (s.ack < snd_una_) return false;
-  const uint32_t window = static_cast<uint32_t>(s.window)
-                          << (s.Has(TcpFlags::kSyn) ? 0 : snd_wscale_);
-  const bool newer = s.ack > snd_una_ || s.seq > snd_wl1_ ||
-                     (s.seq == snd_wl1_ && (window > snd_wnd_ || window == 0));
-  if (!newer) return false;
+  const uint32_t window = OfferedWindow(s);
+  return s.ack > snd_una_ || s.seq > snd_wl1_ ||
+         (s.seq == snd_wl1_ && (window > snd_wnd_ || window == 0));
+}
+
+// Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot change the window.
+bool TcpConnection::UpdateSendWindow(const Segment& s) {
+  if (!UpdatesSendWindow(s)) return false;
+  const uint32_t window = OfferedWindow(s);
   const bool changed = window != snd_wnd_;
   snd_wl1_ = s.seq;
   snd_wnd_ = window;
@@ -284,13 +302,13 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
 
   // Wholly old, or partly: what was received before is reported back (RFC 2883), the rest used.
   if (s.EndSeq() <= rcv_nxt_) {
-    NoteDuplicate({s.seq, s.EndSeq()});
+    NoteDuplicate(ctx, {s.seq, s.EndSeq()});
     ctx.counters.Add(Counter::TcpExtDelayedACKLost);
     quick_acks_ = kMaxQuickAcks;
     SendAck(ctx);
     return;
   }
-  TrimToWindow(s);
+  TrimToWindow(ctx, s);
   if (s.seq > rcv_nxt_) {
     QueueOutOfOrder(ctx, s);
     return;
@@ -301,9 +319,9 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
 // Cuts the segment to RCV.NXT on its left and to the window on its right. A FIN behind data that
 // was cut will be sent again; one that stands at the edge takes no memory and is taken (a peer
 // whose window probe it is would otherwise never finish).
-void TcpConnection::TrimToWindow(Segment& s) {
+void TcpConnection::TrimToWindow(TcpContext& ctx, Segment& s) {
   if (s.seq < rcv_nxt_) {
-    NoteDuplicate({s.seq, rcv_nxt_});
+    NoteDuplicate(ctx, {s.seq, rcv_nxt_});
     const uint32_t old = static_cast<uint32_t>(rcv_nxt_ - s.seq);
     s.payload += old;
     s.payload_length -= old;
@@ -337,7 +355,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (HasOutOfOrder() || out_of_order_fin_) DrainReassembly(ctx);
+  if (HasHole()) DrainReassembly(ctx);
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);
@@ -350,7 +368,7 @@ void TcpConnection::DrainReassembly(TcpContext& ctx) {
     chain = OutOfOrder(ctx).TakeInOrder(rcv_nxt_);
     if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
   }
-  if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(chain.duplicate);
+  if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(ctx, chain.duplicate);
   if (chain.first != nullptr) {
     rcv_nxt_ += chain.bytes;
     receive_buffer_.Append(chain);
@@ -362,6 +380,7 @@ void TcpConnection::DrainReassembly(TcpContext& ctx) {
 
 void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
   if (s.Has(TcpFlags::kFin)) {
+    if (!out_of_order_fin_ && s.payload_length == 0) ctx.counters.Add(Counter::TcpExtTCPOFOQueue);
     out_of_order_fin_ = true;
     fin_seq_ = s.seq + s.payload_length;
   }
@@ -391,17 +410,17 @@ void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
   if (result.coalesced) ctx.counters.Add(Counter::TcpExtTCPRcvCoalesce);
   if (result.duplicate.begin != result.duplicate.end) {
     ctx.counters.Add(Counter::TcpExtTCPOFOMerge);
-    NoteDuplicate(result.duplicate);
+    NoteDuplicate(ctx, result.duplicate);
   }
   ChargeMemory(ctx);
 }
 
 // Data for an application that has let go of the connection: nobody will read it, and the peer must
 // know (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17). True: the connection was reset.
-bool TcpConnection::ReceiveBeyondClose(TcpContext& ctx, const Segment& s) {
+bool TcpConnection::ReceiveBeyondClose(TcpContext& ctx, Segment& s) {
   if (s.payload_length == 0 || s.seq + s.payload_length <= rcv_nxt_) return false;
   ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
-  SendRst(ctx);
+  SendResetFor(ctx, s);
   Die(ctx, Error::kConnectionReset);
   return true;
 }
@@ -458,7 +477,8 @@ void TcpConnection::MeasureReceive(TcpContext& ctx, uint32_t length) {
 }
 
 void TcpConnection::EnterQuickAck(uint32_t most) {
-  const uint32_t wanted = std::max(rcv_wnd_ / (2u * std::max<uint32_t>(rcv_mss_, 1)), 2u);
+  uint32_t wanted = rcv_wnd_ / (2u * std::max<uint32_t>(rcv_mss_, 1));
+  if (wanted == 0) wanted = 2;
   quick_acks_ = static_cast<uint8_t>(std::max<uint32_t>(quick_acks_, std::min(wanted, most)));
 }
 
@@ -473,8 +493,10 @@ void TcpConnection::GrowReceiveWindow(TcpContext& ctx, uint32_t length) {
 }
 
 // RFC 2883: the next acknowledgment says which bytes came twice.
-void TcpConnection::NoteDuplicate(SackBlock duplicate) {
+void TcpConnection::NoteDuplicate(TcpContext& ctx, SackBlock duplicate) {
   if (!options_in_use_.sack || !dsack_enabled_ || has_dsack_) return;
+  ctx.counters.Add(duplicate.begin < rcv_nxt_ ? Counter::TcpExtTCPDSACKOldSent
+                                              : Counter::TcpExtTCPDSACKOfoSent);
   has_dsack_ = true;
   dsack_ = duplicate;
 }

@@ -119,14 +119,16 @@ void TcpConnection::SendData(TcpContext& ctx) {
   control_.BeforeSending(rc, ctx.sysctls.tcp_slow_start_after_idle != 0);
   const uint32_t max_payload = mss_ - SackOptionSize(ctx);
   bool sent_new = false;
+  bool sent_data = false;
   NextSegment next;
   for (;;) {
     next = ChooseNext(ctx, max_payload);
     if (!next.send || !SendNew(ctx, next)) break;
     sent_new = true;
+    sent_data |= next.length != 0;
   }
   control_.AfterSending(rc, next.limit, sent_new);
-  if (sent_new) NoteDataSent(ctx);
+  if (sent_data) NoteDataSent(ctx);
   // Nothing in flight will bring the acknowledgment that goes on: ask for it by the persist timer.
   if (snd_nxt_ == snd_una_ && HasUnsent() && persist_deadline_ == Instant::Never()) {
     if (persist_backoff_ == 0) last_progress_ = MilliStamp::Of(ctx.now);
@@ -202,12 +204,26 @@ void TcpConnection::AckSent() {
   if (quick_acks_ != 0) --quick_acks_;
 }
 
+// What waits beyond the hole. A FIN there has its number reported, too, as Linux does.
+uint32_t TcpConnection::SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const {
+  uint32_t count = HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(out) : 0;
+  if (!out_of_order_fin_ || out.empty()) return count;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (out[i].end != fin_seq_) continue;
+    out[i].end += 1;
+    return count;
+  }
+  if (count == out.size()) --count;
+  std::copy_backward(out.begin(), out.begin() + count, out.begin() + count + 1);
+  out[0] = {fin_seq_, fin_seq_ + 1};
+  return count + 1;
+}
+
 uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
-  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) return 0;
+  if (!options_in_use_.sack || (!HasHole() && !has_dsack_)) return 0;
   std::array<SackBlock, OutOfOrderQueue::kMaxSackBlocks> blocks;
   const uint32_t most = options_in_use_.timestamps ? 3 : 4;
-  const uint32_t ranges = HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(blocks) : 0;
-  const uint32_t count = std::min(ranges + (has_dsack_ ? 1 : 0), most);
+  const uint32_t count = std::min(SackBlocks(ctx, blocks) + (has_dsack_ ? 1 : 0), most);
   return kSackHeaderSize + count * kSackBlockSize;
 }
 
@@ -218,7 +234,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
   size_t size = 0;
   if (options_in_use_.timestamps)
     size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
-  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) [[likely]]
+  if (!options_in_use_.sack || (!HasHole() && !has_dsack_)) [[likely]]
     return size;
   TcpOptions o;
   const uint32_t room = length < mss_ ? mss_ - length : 0;
@@ -229,10 +245,8 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
     o.sack[o.sack_count++] = dsack_;
     has_dsack_ = false;
   }
-  if (HasOutOfOrder()) {
-    const auto rest = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
-    o.sack_count = static_cast<uint8_t>(o.sack_count + OutOfOrder(ctx).SackBlocks(rest));
-  }
+  const auto rest = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
+  o.sack_count = static_cast<uint8_t>(o.sack_count + SackBlocks(ctx, rest));
   return size + o.Emit(out + size);
 }
 
@@ -271,8 +285,13 @@ bool TcpConnection::OutOfWindowLimited(TcpContext& ctx, Counter skipped) {
   return false;
 }
 
-void TcpConnection::SendChallengeAck(TcpContext& ctx, Counter cause) {
-  if (cause != Counter::TcpExtTCPChallengeACK) ctx.counters.Add(cause);
+void TcpConnection::SendSynChallenge(TcpContext& ctx) {
+  if (state_ == TcpState::kEstablished) ctx.counters.Add(Counter::TcpInErrs);
+  ctx.counters.Add(Counter::TcpExtTCPSYNChallenge);
+  SendChallengeAck(ctx);
+}
+
+void TcpConnection::SendChallengeAck(TcpContext& ctx) {
   if (OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedChallenge)) return;
   ctx.counters.Add(Counter::TcpExtTCPChallengeACK);
   SendAck(ctx);
@@ -283,7 +302,7 @@ void TcpConnection::SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter 
   if (s.Length() != 0 && s.seq < rcv_nxt_) {
     ctx.counters.Add(Counter::TcpExtDelayedACKLost);
     EnterQuickAck(16);
-    if (s.payload_length != 0) NoteDuplicate({s.seq, Min(s.EndSeq(), rcv_nxt_)});
+    NoteDuplicate(ctx, {s.seq, Min(s.EndSeq(), rcv_nxt_)});
   }
   const bool limited = s.Length() == 0 || s.Has(TcpFlags::kSyn);
   if (limited && OutOfWindowLimited(ctx, skipped)) return;

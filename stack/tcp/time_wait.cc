@@ -56,6 +56,7 @@ uint32_t TimeWaitTable::Add(TcpContext& ctx, const TimeWaitFacts& facts) {
   }
   records_[index] = facts.core;
   records_.SetTimer(index, ctx.now + facts.length);
+  ctx.counters.Add(Counter::TcpExtTW);
   return index;
 }
 
@@ -79,7 +80,6 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
                            static_cast<int32_t>(s.options.timestamps->value - r.ts_recent) > 0;
   if (s.Has(TcpFlags::kSyn) && !rst && !s.Has(TcpFlags::kAck) && !paws_reject &&
       (s.seq > r.rcv_nxt || newer_stamp)) {
-    ctx.counters.Add(Counter::TcpExtTWRecycled);
     Seq iss = r.snd_nxt + 65537;
     if (iss.value() == 0) iss += 1;  // zero would mean: none given
     return {Verdict::kNewSyn, iss};

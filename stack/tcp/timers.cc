@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint32_t kMaxAckTimeoutMs = 200;
 constexpr uint32_t kMinAckTimeoutMs = 40;
+constexpr uint32_t kTickMs = 4;
 constexpr uint32_t kDefaultOrphanRetries = 8;
 
 }  // namespace
@@ -66,7 +67,9 @@ void TcpConnection::OnDelayedAckTimer(TcpContext& ctx) {
 // How long this acknowledgment may wait for company: about the rhythm of the sender, at most a
 // round trip, at most 200 ms (RFC 1122 section 4.2.3.2 says less than 500).
 void TcpConnection::ArmDelayedAck(TcpContext& ctx) {
-  uint32_t timeout_ms = std::max<uint32_t>(ack_timeout_ms_, kMinAckTimeoutMs);
+  // Before any data there is no rhythm to wait for: a bare FIN is acknowledged in the next tick.
+  uint32_t timeout_ms =
+      ack_timeout_ms_ == 0 ? kTickMs : std::max<uint32_t>(ack_timeout_ms_, kMinAckTimeoutMs);
   if (timeout_ms > kMinAckTimeoutMs) {
     uint32_t most = kMaxAckTimeoutMs;
     const auto srtt_ms = static_cast<uint32_t>(control_.recovery().rtt().srtt().ms());

@@ -121,11 +121,23 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
   control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
   rcv_mss_ = static_cast<uint16_t>(
       std::clamp<uint32_t>(std::min<uint32_t>({advertised_mss_, mss_, rcv_wnd_ / 2}), 88, 536));
+  BoundReceiveWindow(ctx);
   snd_sml_ = snd_una_;
   last_progress_ = last_ack_received_ = tune_started_ = MilliStamp::Of(ctx.now);
   tune_seq_ = copied_seq_;
   tune_space_ = std::min<uint32_t>(rcv_wnd_, kInitialWindowSegments * advertised_mss_);
   ArmKeepalive(ctx);
+}
+
+// What the buffer can back, less a segment that is always left (as Linux's tcp_init_buffer_space).
+// What the SYN-ACK offered stands; it is only not renewed.
+void TcpConnection::BoundReceiveWindow(const TcpContext& ctx) {
+  const uint32_t space = FullReceiveSpace(ctx);
+  const uint32_t mss = advertised_mss_;
+  window_clamp_ = std::min(window_clamp_, space);
+  if (window_clamp_ > 2 * mss && window_clamp_ + mss > space)
+    window_clamp_ = std::max(2 * mss, space - mss);
+  rcv_ssthresh_ = std::min(rcv_ssthresh_, window_clamp_);
 }
 
 void TcpConnection::Destroy(TcpContext& ctx) {

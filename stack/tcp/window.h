@@ -31,8 +31,9 @@ inline InitialWindow SelectInitialWindow(const Sysctls& sysctls, uint32_t buffer
   InitialWindow w;
   w.rcv_wnd = space;
   if (wscale_ok) {
-    const uint32_t most =
-        std::min(std::max(space, static_cast<uint32_t>(sysctls.tcp_rmem[2])), clamp);
+    const uint32_t most = std::min(std::max({space, static_cast<uint32_t>(sysctls.tcp_rmem[2]),
+                                             static_cast<uint32_t>(sysctls.rmem_max)}),
+                                   clamp);
     w.wscale = static_cast<uint8_t>(std::clamp<int>(std::bit_width(most) - 16, 0, kMaxScale));
   }
   w.window_clamp = std::min(65535u << w.wscale, clamp);

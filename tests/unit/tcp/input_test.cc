@@ -99,7 +99,7 @@ TEST_P(InputTest, TheDsackSettingIsHonoured) {
   EXPECT_THAT(TakeOne(), AllOf(Acks(P(6)), HasSack(Blocks({}))));
 }
 
-TEST_P(InputTest, DataBeyondTheWindowIsCut) {
+TEST_P(InputTest, DataBeyondTheWindowIsRefusedWhileDataWaits) {
   listen_options_.receive_buffer_bytes = 8192;
   Connection c = Open();
   const uint32_t window = syn_ack_.window;
@@ -113,7 +113,16 @@ TEST_P(InputTest, DataBeyondTheWindowIsCut) {
   Poll();
   size_t got = 0;
   while (size_t n = Read(c).size()) got += n;
-  EXPECT_EQ(got, window);
+  EXPECT_EQ(got, window - window % 1400);  // while data waits, only what fits whole
+  EXPECT_EQ(Count(Counter::TcpExtBeyondWindow), 1u);
+}
+
+TEST_P(InputTest, DataBeyondTheWindowIsCutWhenNothingWaits) {
+  listen_options_.receive_buffer_bytes = 2304;
+  Connection c = Open();
+  ASSERT_LT(syn_ack_.window, 1400);
+  Give(Ack().Data(std::string(1400, 'y')));
+  EXPECT_EQ(Read(c).size(), syn_ack_.window);
 }
 
 TEST_P(InputTest, SegmentsOutOfTheWindowAreAnsweredAndDropped) {
@@ -243,7 +252,13 @@ TEST_P(InputTest, AnAckOlderThanAnyWindowIsChallenged) {
   EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), Acks(P(0))));
   EXPECT_EQ(Count(Counter::TcpExtTCPChallengeACK), 1u);
   EXPECT_EQ(Read(c), "");
-  Give(Ack(-65535).SeqNo(P(0)).Data("y"));  // old but possible: its data counts
+  c.Write("answer");
+  Poll();
+  TakeSent();
+  Give(Ack(6));
+  Give(Ack(-1).Data("x"));  // before anything that was ever sent
+  EXPECT_EQ(Count(Counter::TcpExtTCPACKSkippedChallenge), 1u);
+  Give(Ack(0).SeqNo(P(0)).Data("y"));  // old but possible: its data counts
   EXPECT_EQ(Read(c), "y");
 }
 
@@ -273,6 +288,7 @@ TEST_P(InputTest, PawsLetsADisorderedPureAckPass) {
   Open();
   Give(Ack().Timestamps(10'000'000, last_tsval_).Data("a"));
   AdvanceBy(Duration::Seconds(1));
+  Give(Ack().Timestamps(10'000'000, last_tsval_));
   GiveSilently(Ack().Timestamps(9'999'950, last_tsval_));
   EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 0u);
   Give(Ack().Timestamps(9'000'000, last_tsval_));  // older than any retransmission

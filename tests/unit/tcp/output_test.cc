@@ -272,7 +272,7 @@ TEST_P(OutputTest, TheWindowClosesAndReadingOpensIt) {
     Give(Ack().SeqNo(P(sent)).Data("p"));
     EXPECT_THAT(TakeOne(), AllOf(Acks(P(sent)), HasWindow(0)));
   }
-  EXPECT_EQ(Count(Counter::TcpExtTCPZeroWindowDrop), 3u);
+  EXPECT_EQ(Count(Counter::TcpExtBeyondWindow), 3u);
   // A little room is not worth telling; half of it is.
   Read(c, 10);
   Poll();

@@ -193,7 +193,7 @@ TEST_P(UserTest, DataAfterCloseIsReset) {
   Poll();
   TakeSent();
   Give(Ack(0).Data("too late"));
-  EXPECT_THAT(TakeOne(), HasFlags("RA"));
+  EXPECT_THAT(TakeOne(), HasFlags("R"));
   EXPECT_EQ(Count(Counter::TcpExtTCPAbortOnData), 1u);
   ExpectNothingLeft();
 }
