@@ -1,0 +1,71 @@
+// The raw clients of a schedule: they turn symbolic segments into packets, and what the server
+// sends into text in which nothing is random.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "stack/wire/address.h"
+#include "tests/differential/schedule.h"
+
+namespace usher::differential {
+
+using Bytes = std::vector<uint8_t>;
+
+inline constexpr uint16_t kServerPort = 80;
+inline constexpr uint8_t kMaxClients = 16;
+
+IpAddress ServerAddress(bool ipv6);
+IpAddress ClientAddress(bool ipv6, uint8_t client);
+uint16_t ClientPort(uint8_t client);
+// The client whose name that is; none: not one of ours.
+std::optional<uint8_t> ClientOf(const IpAddress& address, uint16_t port);
+
+// "SA" and so on; "." for none.
+std::string FlagText(uint16_t flags);
+
+// A packet from the server, readable and comparable.
+struct Received {
+  uint8_t client = 0;
+  std::string text;
+};
+
+class Client {
+ public:
+  Client() = default;
+  Client(uint64_t seed, bool ipv6, uint8_t index);
+
+  // The IP packet of a step. `number` is the step's, which the client's timestamps grow with.
+  Bytes Make(const SegmentStep& step, uint32_t number);
+  // A RST that ends whatever the server still has outstanding to us; none: it has nothing.
+  std::optional<Bytes> Settle();
+  // Reads an IP packet from the server; `cookie`: a SYN-ACK in it may be a cookie, whose number and
+  // timestamp mean nothing. Updates what is known of the server.
+  std::string Read(std::span<const uint8_t> packet, bool cookie);
+
+ private:
+  Bytes Packet(const SegmentStep& step, uint32_t seq, uint32_t ack,
+               std::span<const uint8_t> options);
+  Bytes Options(const SegmentStep& step, uint32_t number) const;
+  std::string Relative(uint32_t seq) const;
+
+  bool ipv6_ = false;
+  uint8_t index_ = 0;
+  uint32_t isn_ = 0;
+  uint32_t next_ = 0;
+  uint32_t server_isn_ = 0x20000000;  // a made-up one until a SYN-ACK tells
+  uint32_t previous_isn_ = 0x20000000;
+  uint32_t server_next_ = 0x20000001;
+  uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
+  uint32_t first_tsval_ = 0;
+  uint32_t last_tsval_ = 0;
+  bool known_ = false;
+  bool stamped_ = false;    // its SYN-ACK had a timestamp
+  bool by_cookie_ = false;  // its SYN-ACK was a cookie
+  bool sent_much_ = false;  // a segment with so much data that it changes Linux's idea of a window
+};
+
+}  // namespace usher::differential

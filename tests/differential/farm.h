@@ -1,0 +1,44 @@
+// Runs many schedules side by side, each in a process of its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/differential/schedule.h"
+
+namespace usher::differential {
+
+enum class Outcome : uint8_t { kSame, kDiffers, kLate, kBroken };
+
+struct Verdict {
+  Outcome outcome = Outcome::kBroken;
+  size_t step = 0;                       // kDiffers: where first
+  std::string text;                      // kDiffers: what; kBroken: why
+  std::map<std::string, uint64_t> rows;  // rows of the rule book that were hit, and how often
+};
+
+// Plays `schedule` to both sides, in a child process. Blocks.
+Verdict Judge(const Schedule& schedule);
+
+// The same for the schedules of `count` seeds from `first` on, `jobs` at a time. Those that were
+// too late are repeated. `done` is called for each; false from it ends the run early.
+void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
+               const std::function<bool(const Schedule&, const Verdict&)>& done);
+
+// Removes steps as long as a difference remains; returns the numbers of those left.
+std::vector<size_t> Minimise(const Schedule& schedule, const Verdict& verdict);
+
+// Prints what each step led to on either side.
+void PrintBoth(const Schedule& schedule);
+
+// How often runs had to be repeated because the machine was too slow.
+uint64_t LateRuns();
+
+// Moves this process into a network namespace of its own, from which those of the schedules take
+// settings that cannot be changed later.
+void EnterLab();
+
+}  // namespace usher::differential

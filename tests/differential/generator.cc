@@ -1,0 +1,475 @@
+// Schedules from seeds. Each follows one of a few plans ("profiles"), which only shift the odds:
+// what a plan is about happens often, everything else now and then.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "stack/base/random.h"
+#include "stack/wire/tcp.h"
+#include "tests/differential/client.h"
+#include "tests/differential/schedule.h"
+
+namespace usher::differential {
+namespace {
+
+struct Profile {
+  const char* name;
+  uint32_t weight;   // of 1000
+  uint32_t clients;  // at most
+  uint32_t steps;    // about
+  uint32_t wait;     // of 100 steps
+  uint32_t most_ms;  // sum of waits at most
+};
+
+constexpr Profile kProfiles[] = {
+    {"mixed", 280, 6, 24, 4, 2500},      {"overflow", 200, 10, 30, 2, 2500},
+    {"half-open", 150, 12, 24, 3, 2500}, {"quarter", 60, 10, 20, 0, 0},
+    {"request", 140, 3, 18, 6, 2500},    {"timers", 50, 5, 16, 12, 6000},
+    {"old", 10, 4, 10, 25, 16500},       {"pruning", 15, 12, 0, 0, 0},
+    {"time-wait", 75, 3, 24, 3, 2500},   {"defer", 20, 4, 14, 12, 6500},
+};
+
+// Where a client stands, as the generator believes.
+enum class Phase : uint8_t { kIdle, kSynSent, kOpen, kClosing };
+
+class Generator {
+ public:
+  explicit Generator(uint64_t seed) : random_(seed * 0x9e3779b97f4a7c15ull + 77) {
+    schedule_.seed = seed;
+    uint64_t draw = random_.Uniform(1000);
+    profile_ = &kProfiles[0];
+    for (const Profile& p : kProfiles) {
+      profile_ = &p;
+      if (draw < p.weight) break;
+      draw -= p.weight;
+    }
+    schedule_.profile = profile_->name;
+    clients_ = 1 + static_cast<uint32_t>(random_.Uniform(profile_->clients));
+    if (Is("pruning") || Is("quarter")) clients_ = profile_->clients;
+    phases_.resize(clients_, Phase::kIdle);
+    stamps_.resize(clients_);
+  }
+
+  Schedule Make() {
+    Settings();
+    Listen();
+    if (Is("pruning")) {
+      Pruning();
+    } else {
+      if (Is("time-wait")) TimeWait();
+      if (Is("old")) Old();
+      const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
+      for (uint64_t i = 0; i < n; ++i) Any();
+    }
+    return std::move(schedule_);
+  }
+
+ private:
+  bool Is(const char* name) const { return schedule_.profile == name; }
+  bool Chance(uint32_t percent) { return random_.Uniform(100) < percent; }
+  template <class T>
+  T Pick(std::initializer_list<T> list) {
+    return list.begin()[random_.Uniform(list.size())];
+  }
+
+  // ---- Setting up ----
+
+  void Sysctl(const char* name, const std::string& value) {
+    Step s;
+    s.kind = StepKind::kSysctl;
+    s.name = name;
+    s.value = value;
+    schedule_.steps.push_back(s);
+  }
+  void Sysctl(const char* name, int value) { Sysctl(name, absl::StrCat(value)); }
+
+  void Settings() {
+    int cookies = Pick({0, 0, 1, 1, 1, 2});
+    if (Is("quarter")) cookies = 0;
+    if (Is("request") || Is("pruning") || Is("defer")) cookies = Pick({0, 1, 1, 1});
+    Sysctl("net.ipv4.tcp_syncookies", cookies);
+    if (Is("quarter") || (Is("half-open") && Chance(30)) || Chance(5))
+      Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({1, 2, 4, 5, 8, 11, 16}));
+    else
+      Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({128, 256, 1024}));
+    Sysctl("net.core.somaxconn", Chance(25) ? Pick({0, 1, 2, 3, 5}) : Pick({128, 4096}));
+    int retries = Chance(50) ? 5 : Pick({0, 1, 2, 3});
+    if (Is("pruning") || Is("old")) retries = Pick({3, 4, 5, 5, 6});
+    if (retries != 5) Sysctl("net.ipv4.tcp_synack_retries", retries);
+    if (Chance(25)) Sysctl("net.ipv4.tcp_abort_on_overflow", 1);
+    if (Chance(30)) Sysctl("net.ipv4.tcp_timestamps", Pick({0, 2}));
+    if (Chance(12)) Sysctl("net.ipv4.tcp_sack", 0);
+    if (Chance(12)) Sysctl("net.ipv4.tcp_window_scaling", 0);
+    if (Chance(20))
+      Sysctl("net.ipv4.tcp_rmem", absl::StrCat("4096 ", Pick({65536, 87380, 100000, 131072}), " ",
+                                               Pick({131072, 6291456, 33554432, 1000000})));
+    if (Is("time-wait") && Chance(30)) Sysctl("net.ipv4.tcp_rfc1337", 1);
+  }
+
+  int Backlog() {
+    if (Is("overflow") || Is("half-open")) return Pick({0, 0, 1, 2, 3, 4, 5});
+    if (Is("quarter")) return Pick({20, 64});
+    return Pick({0, 1, 2, 5, 10, 128, 512, -1, -7, 100000});
+  }
+
+  void Listen() {
+    Step s;
+    s.kind = StepKind::kListen;
+    s.backlog = Is("pruning") ? Pick({0, 2, 4, 8, 12, 16}) : Backlog();
+    if (Is("pruning") && s.backlog < 12) PadSomaxconn();
+    if (Is("defer") || Chance(3)) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
+    if (!Is("pruning") && Chance(6)) s.syncnt = Pick<uint8_t>({1, 2, 3});
+    schedule_.steps.push_back(s);
+  }
+  void PadSomaxconn() { Sysctl("net.core.somaxconn", 4096); }
+
+  // ---- Steps ----
+
+  SegmentStep& Segment(uint32_t client, uint16_t flags) {
+    Step s;
+    s.kind = StepKind::kSegment;
+    s.segment.client = static_cast<uint8_t>(client);
+    s.segment.flags = flags;
+    schedule_.steps.push_back(s);
+    last_segment_ms_ = now_ms_;
+    if (bursts_.empty() || bursts_.back() < now_ms_) bursts_.push_back(now_ms_);
+    return schedule_.steps.back().segment;
+  }
+
+  void SynOptions(SegmentStep& s) {
+    if (!Chance(10))
+      s.mss = Pick<uint16_t>({1460, 1460, 1460, 536, 1300, 1440, 1400, 100, 40, 9000, 65535});
+    if (Chance(75)) s.window_scale = Pick<int8_t>({0, 1, 2, 7, 7, 7, 10, 14, 15});
+    s.sack = Chance(75);
+    if (Chance(70)) {
+      s.ts = TsValue::kNow;
+      s.echo = TsEcho::kZero;
+    }
+    if (Chance(20)) s.layout = Pick<uint8_t>({1, 2});
+    s.window = Pick<uint16_t>({65535, 64240, 29200, 5840, 1024, 512, 0});
+    stamps_[s.client] = s.ts != TsValue::kNone;
+  }
+
+  void Syn(uint32_t c) {
+    SegmentStep& s = Segment(c, TcpFlags::kSyn);
+    s.seq_base = SeqBase::kIsn;
+    SynOptions(s);
+    if (Chance(4)) s.length = Pick<uint16_t>({1, 10, 100});
+    phases_[c] = Phase::kSynSent;
+  }
+  void NewSyn(uint32_t c) {
+    SegmentStep& s = Segment(c, TcpFlags::kSyn);
+    s.seq_delta = Pick({1, 1000, 100000, 1000000, -1000, -100000});
+    s.fresh = true;
+    SynOptions(s);
+    phases_[c] = Phase::kSynSent;
+  }
+  void Stamp(SegmentStep& s) {
+    if (stamps_[s.client] != Chance(4)) s.ts = Chance(4) ? TsValue::kOld : TsValue::kNow;
+    if (Chance(10)) s.echo = Pick({TsEcho::kFirst, TsEcho::kZero, TsEcho::kBelow, TsEcho::kAbove});
+  }
+  SegmentStep& Ack(uint32_t c, uint16_t more_flags = 0) {
+    SegmentStep& s = Segment(c, static_cast<uint16_t>(TcpFlags::kAck | more_flags));
+    s.ack_base = AckBase::kNext;
+    s.window = Pick<uint16_t>({65535, 512, 229});
+    Stamp(s);
+    return s;
+  }
+
+  void Any() {
+    if (Chance(profile_->wait) && Wait()) return;
+    const uint64_t draw = random_.Uniform(100);
+    if (draw < 12) return Call();
+    if (draw < 14) return Admin();
+    const auto c = static_cast<uint32_t>(random_.Uniform(clients_));
+    switch (phases_[c]) {
+      case Phase::kIdle:
+        return Chance(94) ? Syn(c) : Odd(c);
+      case Phase::kSynSent:
+        return HalfOpen(c);
+      case Phase::kOpen:
+        return Open(c);
+      case Phase::kClosing:
+        return Chance(60) ? NewSyn(c) : Odd(c);
+    }
+  }
+
+  // Segments for a client whose SYN was sent.
+  void HalfOpen(uint32_t c) {
+    if (Chance(Is("request") ? 30 : Is("half-open") ? 30 : 60)) {
+      SegmentStep& s = Ack(c);
+      if (Chance(20)) s.length = Pick<uint16_t>({1, 10, 500, 1460});
+      if (s.length != 0) s.flags |= TcpFlags::kPsh;
+      if (Chance(6)) s.flags |= TcpFlags::kFin;
+      phases_[c] = Phase::kOpen;
+      return;
+    }
+    Odd(c);
+  }
+
+  // What a well-behaved client does not send, or seldom.
+  void Odd(uint32_t c) {
+    switch (random_.Uniform(16)) {
+      case 0:
+      case 1:  // the same SYN again
+        Segment(c, TcpFlags::kSyn).seq_base = SeqBase::kIsn;
+        SynOptions(schedule_.steps.back().segment);
+        break;
+      case 2: {  // another SYN, in the window or not
+        SegmentStep& s = Segment(c, TcpFlags::kSyn);
+        s.seq_delta = Pick({0, 1, 100, 5000, 100000, 10000000, -100, -100000});
+        SynOptions(s);
+        break;
+      }
+      case 3:
+      case 4: {  // an acknowledgment of what was not sent
+        SegmentStep& s = Ack(c);
+        s.ack_delta = Pick({-1, 1, -1000, 100, 1 << 24, -(1 << 24), 1 << 30});
+        if (Chance(30)) s.ack_base = AckBase::kPrevious;
+        break;
+      }
+      case 5:
+      case 6: {
+        SegmentStep& s = Segment(c, TcpFlags::kRst);
+        s.seq_delta = Pick({0, 0, 1, -1, 100, 20000, 70000, -20000, 1 << 28});
+        if (Chance(30)) s.flags |= TcpFlags::kAck, s.ack_base = AckBase::kNext;
+        if (Chance(20)) Stamp(s);
+        break;
+      }
+      case 7: {  // outside the window, or at its edges
+        SegmentStep& s = Ack(c);
+        s.seq_delta = Pick({-1, -2, 1, 100, 20000, 65535, 66000, 100000, 1 << 26, -100000});
+        if (Chance(50)) s.length = Pick<uint16_t>({1, 10, 1000});
+        break;
+      }
+      case 8: {
+        SegmentStep& s = Ack(c);
+        s.ts = TsValue::kOld;
+        break;
+      }
+      case 9: {
+        SegmentStep& s = Ack(c);
+        s.ts = TsValue::kNow;
+        s.echo = Pick({TsEcho::kFirst, TsEcho::kZero, TsEcho::kBelow, TsEcho::kAbove});
+        phases_[c] = Phase::kOpen;
+        break;
+      }
+      case 10: {  // SYN and ACK
+        SegmentStep& s = Segment(c, TcpFlags::kSyn | TcpFlags::kAck);
+        s.seq_base = Pick({SeqBase::kIsn, SeqBase::kNext});
+        s.ack_base = Pick({AckBase::kNext, AckBase::kIsn});
+        s.ack_delta = Pick({0, 0, 1, 5000});
+        break;
+      }
+      case 11: {
+        SegmentStep& s = Segment(c, TcpFlags::kSyn | TcpFlags::kFin);
+        s.seq_base = SeqBase::kIsn;
+        break;
+      }
+      case 12: {  // neither SYN nor ACK nor RST
+        SegmentStep& s =
+            Segment(c, Pick<uint16_t>({0, TcpFlags::kFin, TcpFlags::kPsh, TcpFlags::kUrg}));
+        if (Chance(50)) s.length = 5;
+        break;
+      }
+      case 13: {
+        if (schedule_.ipv6) break;
+        Segment(c, TcpFlags::kSyn).seq_base = SeqBase::kIsn;
+        SynOptions(schedule_.steps.back().segment);
+        schedule_.steps.back().segment.to_broadcast = true;
+        break;
+      }
+      case 14: {  // data before anything
+        SegmentStep& s = Ack(c, TcpFlags::kPsh);
+        s.length = 20;
+        break;
+      }
+      default:
+        NewSyn(c);
+        break;
+    }
+  }
+
+  void Open(uint32_t c) {
+    switch (random_.Uniform(10)) {
+      case 0:
+      case 1:
+      case 2: {
+        SegmentStep& s = Ack(c, TcpFlags::kPsh);
+        s.length = Pick<uint16_t>({1, 10, 100, 1000});
+        break;
+      }
+      case 3: {
+        Ack(c, TcpFlags::kFin);
+        phases_[c] = Phase::kClosing;
+        break;
+      }
+      case 4: {
+        Segment(c, TcpFlags::kRst);
+        phases_[c] = Phase::kClosing;
+        break;
+      }
+      case 5:
+      case 6:
+        OfConnection(
+            c, Pick({StepKind::kRead, StepKind::kRead, StepKind::kShutdown, StepKind::kClose}));
+        break;
+      case 7:
+        Ack(c);
+        break;
+      default:
+        Odd(c);
+        break;
+    }
+  }
+
+  void OfConnection(uint32_t c, StepKind kind) {
+    Step s;
+    s.kind = kind;
+    s.client = static_cast<uint8_t>(c);
+    schedule_.steps.push_back(s);
+    if (kind == StepKind::kClose) phases_[c] = Phase::kClosing;
+  }
+
+  void Call() {
+    Step s;
+    s.kind = StepKind::kAccept;
+    if (Chance(Is("overflow") ? 70 : 85)) {
+      schedule_.steps.push_back(s);
+      return;
+    }
+    OfConnection(static_cast<uint32_t>(random_.Uniform(clients_)),
+                 Pick({StepKind::kRead, StepKind::kRead, StepKind::kClose}));
+  }
+
+  // What the administrator or the application's start-up code does.
+  void Admin() {
+    Step s;
+    switch (random_.Uniform(8)) {
+      case 0:
+      case 1:
+      case 2:
+        s.kind = StepKind::kBacklog;
+        s.backlog = Backlog();
+        schedule_.steps.push_back(s);
+        break;
+      case 3:
+        s.kind = StepKind::kCloseListener;
+        schedule_.steps.push_back(s);
+        if (Chance(50)) Listen();
+        break;
+      case 4:
+        Sysctl("net.ipv4.tcp_syncookies", Pick({0, 1, 2}));
+        break;
+      case 5:
+        Sysctl("net.ipv4.tcp_abort_on_overflow", Pick({0, 1}));
+        break;
+      case 6:
+        Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({4, 16, 128}));
+        break;
+      default:
+        Sysctl("net.core.somaxconn", Pick({1, 3, 4096}));
+        break;
+    }
+  }
+
+  // ---- Waits ----
+
+  // Times after a segment at which something may happen by timer: nothing may be sent then, since
+  // the kernel's timers come a little late. In ms.
+  static bool Ambiguous(double after) {
+    constexpr double kZones[][2] = {{20, 150},    {190, 330},     {430, 600},    {930, 1130},
+                                    {1930, 2130}, {2900, 3250},   {3900, 4400},  {6850, 7700},
+                                    {7900, 8500}, {14700, 16500}, {30500, 33000}};
+    for (const auto& z : kZones)
+      if (after >= z[0] && after <= z[1]) return true;
+    return false;
+  }
+
+  bool WaitUntilSafe(double at_least, double at_most) {
+    for (int i = 0; i < 100; ++i) {
+      const double target =
+          now_ms_ + at_least +
+          static_cast<double>(random_.Uniform(static_cast<uint64_t>(at_most - at_least) + 1));
+      const bool safe = std::none_of(bursts_.begin(), bursts_.end(),
+                                     [&](double b) { return Ambiguous(target - b); });
+      if (!safe) continue;
+      Step s;
+      s.kind = StepKind::kWait;
+      s.wait_ms = static_cast<uint32_t>(target - now_ms_);
+      schedule_.steps.push_back(s);
+      now_ms_ += s.wait_ms;
+      return true;
+    }
+    return false;
+  }
+
+  bool Wait() {
+    const double left = profile_->most_ms - now_ms_;
+    if (left < 160) return false;
+    const double most = Is("old") ? 9000 : 3300;
+    return WaitUntilSafe(150, std::min(left, most));
+  }
+
+  // ---- Plans ----
+
+  // Requests one after another, far enough apart that the kernel's timers keep their order and no
+  // step meets one; then time until each had three timeouts and more.
+  void Pruning() {
+    constexpr uint32_t kApartMs = 400;  // timeouts come in the middle between two
+    const auto n = static_cast<uint32_t>(4 + random_.Uniform(8));
+    for (uint32_t c = 0; c < n; ++c) {
+      Syn(c);
+      if (Chance(20)) Ack(c);
+      Plain(kApartMs);
+    }
+    if (Chance(50)) Syn(clients_ - 1);
+    Plain(7500);
+    Syn(0);
+  }
+  void Plain(uint32_t ms) {
+    Step s;
+    s.kind = StepKind::kWait;
+    s.wait_ms = ms;
+    schedule_.steps.push_back(s);
+    now_ms_ += ms;
+  }
+
+  // Requests that live long.
+  void Old() {
+    Syn(0);
+    if (Chance(50)) Syn(clients_ - 1);
+    WaitUntilSafe(4000, 9000);
+  }
+
+  // A connection that the server closes first, all the way to TIME-WAIT.
+  void TimeWait() {
+    Syn(0);
+    Ack(0).ts = stamps_[0] ? TsValue::kNow : TsValue::kNone;
+    Step s;
+    s.kind = StepKind::kAccept;
+    schedule_.steps.push_back(s);
+    OfConnection(0, StepKind::kClose);
+    if (Chance(85)) Ack(0);
+    Ack(0, TcpFlags::kFin);
+    Ack(0);
+    phases_[0] = Phase::kClosing;
+  }
+
+  SeededRandom random_;
+  Schedule schedule_;
+  const Profile* profile_;
+  uint32_t clients_ = 1;
+  std::vector<Phase> phases_;
+  std::vector<bool> stamps_;
+  double now_ms_ = 0;
+  double last_segment_ms_ = 0;
+  std::vector<double> bursts_;  // when segments were sent
+};
+
+}  // namespace
+
+Schedule Generate(uint64_t seed) { return Generator(seed).Make(); }
+
+}  // namespace usher::differential

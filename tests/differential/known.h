@@ -1,0 +1,13 @@
+// The differences between usher and the kernel that are known and meant: known_differences.txt.
+#pragma once
+
+#include <string>
+
+namespace usher::differential {
+
+// Whether the file has an entry of that name.
+bool IsKnown(const std::string& name);
+// Whether it has an entry "counter NAME".
+bool IsKnownCounter(const std::string& name);
+
+}  // namespace usher::differential

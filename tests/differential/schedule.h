@@ -1,0 +1,85 @@
+// A schedule: what clients, the application and the administrator do to one listener, step by step.
+// It is made from a seed, and played in the same way to the kernel and to usher.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace usher::differential {
+
+// What a number of a segment is counted from. The client's ISN is fixed by the schedule, the
+// server's is learned from its SYN-ACK.
+enum class SeqBase : uint8_t { kIsn, kNext };
+enum class AckBase : uint8_t { kNone, kIsn, kNext, kPrevious };
+enum class TsValue : uint8_t { kNone, kNow, kOld };
+enum class TsEcho : uint8_t { kLast, kFirst, kZero, kBelow, kAbove };
+
+struct SegmentStep {
+  uint8_t client = 0;
+  uint16_t flags = 0;  // TcpFlags
+  SeqBase seq_base = SeqBase::kNext;
+  int32_t seq_delta = 0;
+  AckBase ack_base = AckBase::kNone;
+  int32_t ack_delta = 0;
+  uint16_t window = 65535;
+  bool fresh = false;  // a SYN that begins a new incarnation: its number becomes the client's ISN
+  bool to_broadcast = false;
+  uint16_t length = 0;  // payload bytes
+  // Options; 0 or false: absent. `layout` varies order and padding.
+  uint16_t mss = 0;
+  int8_t window_scale = -1;
+  bool sack = false;
+  TsValue ts = TsValue::kNone;
+  TsEcho echo = TsEcho::kLast;
+  uint8_t layout = 0;
+};
+
+enum class StepKind : uint8_t {
+  kSysctl,
+  kListen,
+  kBacklog,
+  kCloseListener,
+  kSegment,
+  kAccept,
+  kRead,
+  kClose,
+  kShutdown,
+  kWrite,
+  kWait,
+};
+
+struct Step {
+  StepKind kind = StepKind::kAccept;
+  std::string name;      // kSysctl
+  std::string value;     // kSysctl
+  int backlog = 0;       // kListen, kBacklog
+  uint32_t defer_s = 0;  // kListen: TCP_DEFER_ACCEPT
+  uint8_t syncnt = 0;    // kListen: TCP_SYNCNT
+  uint8_t client = 0;    // kRead, kClose, kShutdown, kWrite: of its newest accepted connection
+  uint32_t bytes = 0;    // kWrite
+  uint32_t wait_ms = 0;  // kWait
+  SegmentStep segment;   // kSegment
+};
+
+struct Schedule {
+  uint64_t seed = 0;
+  bool ipv6 = false;
+  std::string profile;  // which of the generator's plans it follows
+  std::vector<Step> steps;
+};
+
+std::string ToString(const Step& step);
+// All steps, one a line, with their numbers.
+std::string ToString(const Schedule& schedule);
+
+// The schedule of that seed; the same one wherever and whenever it is asked for.
+Schedule Generate(uint64_t seed);
+
+// Only the steps whose numbers are in `kept`, in order.
+Schedule Keep(const Schedule& schedule, const std::vector<size_t>& kept);
+// "0-3,7" and back. Empty on a malformed list.
+std::vector<size_t> ParseStepList(const std::string& text);
+std::string StepListToString(const std::vector<size_t>& kept);
+
+}  // namespace usher::differential
