@@ -81,7 +81,7 @@ def stopped_and_continued(lab):
 
 def link_flaps(lab):
     """The kernel's end goes down and up a hundred times in mid-flow."""
-    file = lab.directory / 'down'
+    file = lab.directory / 'flapping'
     client = lab.spawn('curl', '-sS', '--fail', '--limit-rate', '4M', '-o', file,
                        lab.url(f'/bytes/{LENGTH // 4}'))
     wait_until(lambda: received(file) > 1 << 18, 'the start of the download')
