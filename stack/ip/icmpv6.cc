@@ -30,6 +30,24 @@ IcmpError::Kind KindOf(uint8_t type, uint8_t code) {
   return IcmpError::Kind::kHostUnreachable;
 }
 
+// RFC 4443 section 2.4(e): an error or a redirect, behind whatever extension headers (their
+// contents may be what is wrong with the packet), or a fragment that does not say what it is of.
+bool MustNotBeAnswered(ByteSpan packet) {
+  uint8_t protocol = packet[6];
+  size_t at = Ipv6View::kHeaderSize;
+  while (internal::IsIpv6Extension(protocol)) {
+    if (packet.size() < at + 8) return false;
+    const bool fragment = protocol == IpProtocol::kFragment;
+    if (fragment && (Load16(&packet[at + 2]) & 0xfff8) != 0) return true;
+    protocol = packet[at];
+    at += fragment ? kFragmentHeader : (size_t{packet[at + 1]} + 1) * 8;
+    if (at > packet.size()) return false;
+  }
+  if (protocol != IpProtocol::kIcmpv6) return false;
+  const auto icmp = Icmpv6View::Parse(packet.subspan(at));
+  return !icmp || icmp->is_error() || icmp->type() == Icmpv6Type::kRedirect;
+}
+
 }  // namespace
 
 bool Icmpv6::Receive(const RxFrame& frame, const Ipv6View& ip, const Ipv6Extensions& walk,
@@ -193,13 +211,7 @@ void Icmpv6::SendEcho(const RxFrame& frame, const Ipv6Header& header, ByteSpan m
 void Icmpv6::SendError(const RxFrame& frame, const Ipv6View& ip, uint8_t type, uint8_t code,
                        uint32_t rest) {
   const IpAddress src = ip.src();
-  if (src.is_unspecified()) return;
-  const Ipv6Extensions walk = Ipv6Extensions::Walk(ip);
-  if (walk.fragment && walk.fragment->offset != 0) return;
-  if (walk.protocol == IpProtocol::kIcmpv6) {
-    const auto icmp = Icmpv6View::Parse(ip.packet().subspan(walk.payload_at));
-    if (!icmp || icmp->is_error() || icmp->type() == Icmpv6Type::kRedirect) return;
-  }
+  if (src.is_unspecified() || MustNotBeAnswered(ip.packet())) return;
   const IpAddress* source = SourceFor(ip);
   if (source == nullptr) return;
   if (!context_.AllowIcmpError()) {

@@ -29,7 +29,7 @@ class TokenBucket {
     if (now <= last_) return;
     if (rate_ == 0) return;
     // Elapsed time beyond what fills the bucket must not overflow the product below.
-    const Duration full = Duration::Seconds(1) * (burst_ / rate_ + 1);
+    const Duration full = Duration::Seconds(int64_t{burst_ / rate_} + 1);
     const Duration elapsed = std::min(now - last_, full);
     const uint64_t earned = static_cast<uint64_t>(elapsed.ns()) * rate_ / uint64_t{1'000'000'000};
     if (earned == 0) return;

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include "stack/ip/token_bucket.h"
 #include "tests/unit/ip/ip_fixture.h"
 
 namespace usher::ip_test {
@@ -114,24 +113,6 @@ TEST_F(InterfaceTest, Noise) {
   DropSent();
   FreeIngress();
   EXPECT_EQ(pool_->available(), before);
-}
-
-TEST(TokenBucketTest, EarnsByTimeUpToTheBurst) {
-  TokenBucket bucket(10, 3);
-  Instant now = Instant::FromNanos(5);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.Take(now));
-  EXPECT_FALSE(bucket.Take(now));
-  now = now + Duration::Millis(99);
-  EXPECT_FALSE(bucket.Take(now));
-  now = now + Duration::Millis(1);
-  EXPECT_TRUE(bucket.Take(now));
-  EXPECT_FALSE(bucket.Take(now));
-  now = now + Duration::Seconds(1'000'000'000);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.Take(now));
-  EXPECT_FALSE(bucket.Take(now));
-  TokenBucket none(0, 1);
-  EXPECT_TRUE(none.Take(now));
-  EXPECT_FALSE(none.Take(now + Duration::Seconds(100)));
 }
 
 }  // namespace
