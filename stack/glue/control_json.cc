@@ -67,6 +67,8 @@ Json InfoJson(const TcpInfo& i) {
   Json info = {
       {"timestamps", i.timestamps},
       {"sack", i.sack},
+      {"ecn", i.ecn},
+      {"ecnseen", i.ecn_seen},
       {"congestion", std::string(congestion)},
       {"rto_us", i.rto.us()},
       {"backoff", i.backoff},

@@ -109,6 +109,7 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   h.rcv_wscale = window.wscale;
   h.timestamps_ok = offer.timestamps;
   h.sack_ok = offer.sack;
+  h.ecn_ok = offer.ecn;
   h.ts_recent = offer.tsval;
   h.ts_offset = TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1);
   h.syn_ack_sent = context_.now;

@@ -4,6 +4,7 @@
 #include "stack/listen/passive_open.h"
 #include "stack/tcp/reset.h"
 #include "stack/tcp/window.h"
+#include "stack/wire/ecn.h"
 #include "stack/wire/ethernet.h"
 
 namespace usher {
@@ -96,7 +97,16 @@ PassiveOpen::Offer PassiveOpen::ReadOffer(const Listener& l, const Segment& s) c
   }
   offer.sack = sysctls.tcp_sack != 0 && s.options.sack_permitted;
   if (sysctls.tcp_window_scaling != 0) offer.window_scale = s.options.window_scale;
+  offer.ecn = GrantsEcn(s);
   return offer;
+}
+
+// RFC 3168 section 6.1.1. A SYN that is itself marked ECT was meddled with on its way, unless its
+// sender knows the newer rules (RFC 9768, told by the third flag).
+bool PassiveOpen::GrantsEcn(const Segment& syn) const {
+  constexpr uint16_t kSetup = TcpFlags::kEce | TcpFlags::kCwr;
+  if ((syn.flags & kSetup) != kSetup || context_.sysctls.tcp_ecn == 0) return false;
+  return EcnOf(syn.packet->tos) == Ecn::kNotEct || syn.Has(TcpFlags::kAe);
 }
 
 // The order of these questions is what a client of an overloaded Linux server sees; see README.md.
@@ -165,7 +175,8 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   if (offer.timestamps) {
     wscale_ok = offer.window_scale.has_value();
     options.sack_permitted = offer.sack;
-    const CookieOptions carried{.window_scale = offer.window_scale, .sack = offer.sack};
+    const CookieOptions carried{
+        .window_scale = offer.window_scale, .sack = offer.sack, .ecn = offer.ecn};
     options.timestamps =
         TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) +
                           TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1),
@@ -176,7 +187,8 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   if (wscale_ok) options.window_scale = window.wscale;
   TxFrame frame;
   if (!context_.egress.BeginReply(*s.packet, &frame)) return;
-  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, static_cast<uint16_t>(window.rcv_wnd), options);
+  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, static_cast<uint16_t>(window.rcv_wnd), options,
+               offer.timestamps && offer.ecn);
 }
 
 PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offer& offer,
@@ -194,6 +206,7 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   r.timestamps_shifted = context_.sysctls.tcp_timestamps == 1;
   r.ts_recent = offer.tsval;
   r.sack_ok = offer.sack;
+  r.ecn_ok = offer.ecn;
   r.wscale_ok = offer.window_scale.has_value();
   r.snd_wscale = offer.window_scale.value_or(0);
   const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
@@ -292,6 +305,7 @@ bool PassiveOpen::TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t of
   h->ts_recent = timestamps.value;
   h->ts_offset = offset;
   h->sack_ok = options.sack;
+  h->ecn_ok = options.ecn && sysctls.tcp_ecn != 0;
   h->wscale_ok = options.window_scale.has_value();
   h->snd_wscale = std::min<uint8_t>(options.window_scale.value_or(0), TcpOptions::kMaxWindowScale);
   return (!h->sack_ok || sysctls.tcp_sack != 0) &&

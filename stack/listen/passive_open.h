@@ -202,6 +202,7 @@ class PassiveOpen {
     bool timestamps = false;
     uint32_t tsval = 0;
     bool sack = false;
+    bool ecn = false;
     std::optional<uint8_t> window_scale;
   };
 
@@ -231,6 +232,7 @@ class PassiveOpen {
   Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
   Outcome OnSyn(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
   Offer ReadOffer(const Listener& l, const Segment& s) const;
+  bool GrantsEcn(const Segment& syn) const;
   bool InLastQuarter(const Listener& l) const;
   void AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu);
   Outcome AddRequest(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
@@ -276,7 +278,7 @@ class PassiveOpen {
   uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
   uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
   void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
-                    const TcpOptions& options);
+                    const TcpOptions& options, bool ecn);
   void SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss,
                   const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);

@@ -229,6 +229,7 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   h.wscale_ok = r.wscale_ok;
   h.timestamps_ok = r.timestamps_ok;
   h.sack_ok = r.sack_ok;
+  h.ecn_ok = r.ecn_ok;
   // Only what completes the handshake proves that its timestamp is the peer's.
   const bool stamped = s.options.timestamps && context_.sysctls.tcp_timestamps != 0;
   h.ts_recent = stamped && s.seq <= r.irs + 1 ? s.options.timestamps->value : r.ts_recent;

@@ -33,13 +33,13 @@ InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscal
 }
 
 void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
-                               uint16_t window, const TcpOptions& options) {
+                               uint16_t window, const TcpOptions& options, bool ecn) {
   TcpHeader h;
   h.src_port = tuple.local_port;
   h.dst_port = tuple.remote_port;
   h.seq = iss;
   h.ack = irs + 1;
-  h.flags = TcpFlags::kSyn | TcpFlags::kAck;
+  h.flags = TcpFlags::kSyn | TcpFlags::kAck | (ecn ? TcpFlags::kEce : 0);
   h.window = window;
   const size_t size = h.Emit(frame.l4, options);
   context_.egress.CommitTcp(frame, {.local = tuple.local,
@@ -67,7 +67,7 @@ void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& 
     options.timestamps = TcpTimestamps{tsval, r.ts_recent};
   }
   options.fast_open = fast_open;
-  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options);
+  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options, r.ecn_ok);
 }
 
 // Again, for a duplicate SYN (turned round in its buffer) or by the timer. False: no buffer.

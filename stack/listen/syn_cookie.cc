@@ -5,7 +5,8 @@
 namespace usher {
 
 uint32_t CookieOptions::PutInto(uint32_t clock_ms) const {
-  const uint32_t bits = (window_scale ? *window_scale : kNoWindowScale) | (sack ? kSackBit : 0);
+  const uint32_t bits =
+      (window_scale ? *window_scale : kNoWindowScale) | (sack ? kSackBit : 0) | (ecn ? kEcnBit : 0);
   const uint32_t stamp = (clock_ms & ~kMask) | bits;
   // A clock that ran ahead would make the next segment's timestamp look old to the peer.
   return bits > (clock_ms & kMask) ? stamp - (1u << kBits) : stamp;
@@ -16,6 +17,7 @@ CookieOptions CookieOptions::TakeFrom(uint32_t clock_ms) {
   const uint32_t scale = clock_ms & kNoWindowScale;
   if (scale != kNoWindowScale) options.window_scale = static_cast<uint8_t>(scale);
   options.sack = (clock_ms & kSackBit) != 0;
+  options.ecn = (clock_ms & kEcnBit) != 0;
   return options;
 }
 

@@ -27,11 +27,11 @@
 //
 //   bits 0-3    its window scale, 15: none offered
 //   bit 4       SACK permitted
-//   bit 5       ECN (not granted by this stack yet, so never set)
+//   bit 5       ECN granted
 //
 // and the rest stays the clock, set back by 64 ms if the bits would make it run ahead. They are
 // put in before the per-tuple offset is added, so that they are not readable on the wire. A client
-// without timestamps loses window scaling and SACK for that connection, which is better than
+// without timestamps loses window scaling, SACK and ECN for that connection, which is better than
 // losing the connection.
 //
 // What is lost in any case: data of the SYN, the round-trip sample of the handshake, and the
@@ -68,9 +68,11 @@ struct CookieOptions {
   static constexpr uint32_t kMask = (1u << kBits) - 1;
   static constexpr uint32_t kNoWindowScale = 0xf;
   static constexpr uint32_t kSackBit = 1u << 4;
+  static constexpr uint32_t kEcnBit = 1u << 5;
 
   std::optional<uint8_t> window_scale;
   bool sack = false;
+  bool ecn = false;
 
   // The largest clock value not above `clock_ms` that carries the options.
   uint32_t PutInto(uint32_t clock_ms) const;

@@ -40,6 +40,7 @@ struct Request {
   bool acked : 1 = false;      // the right ACK came, and could not be taken or was to be deferred
   bool reuseport : 1 = false;  // its listener is one of a group: it may migrate
   bool has_saved_syn : 1 = false;
+  bool ecn_ok : 1 = false;
 
   bool young() const { return num_timeout == 0; }
 };

@@ -71,11 +71,18 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   in.window_changed = window_changed;
   if (options_in_use_.timestamps && s.options.timestamps)
     in.ts_echo_ms = s.options.timestamps->echo - ts_offset_;
+  if (ecn_.in_use) [[unlikely]]
+    in.ece = s.Has(TcpFlags::kEce) && !s.Has(TcpFlags::kSyn);
   in.max_window = max_window_;
   in.can_send_new = WriteEnd() > snd_nxt_ && snd_una_ + snd_wnd_ > snd_nxt_;
 
   const AckOutcome out = control_.OnAck(Recovery(ctx), in);
   CountRecovery(ctx, out.events);
+  ctx.counters.Add(Counter::TcpExtTCPDelivered, out.delivered_segments);
+  if (ecn_.in_use) [[unlikely]] {
+    if (in.ece) ctx.counters.Add(Counter::TcpExtTCPDeliveredCE, out.delivered_segments);
+    NoteReductions(out.signals.view());
+  }
   soft_error_ = Error::kNone;
   probes_out_ = 0;
   keepalive_probes_out_ = 0;

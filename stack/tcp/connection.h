@@ -214,6 +214,14 @@ class TcpConnection {
   void AdvanceSndUna(TcpContext& ctx, Seq ack);
   static void CountRecovery(TcpContext& ctx, uint32_t events);
 
+  // -- ecn.cc: RFC 3168 --
+  uint16_t EcnSetup(const TcpContext& ctx, bool with_ack, bool resent) const;
+  void TakeEcnOfSyn(const Segment& s);
+  void TakeCwr(const Segment& s);
+  void TakeEcnOfData(const Segment& s);
+  void NoteReductions(std::span<const CongestionSignal> signals);
+  uint8_t MarkEcn(bool new_data, uint16_t* flags);
+
   // -- output.cc --
   void WantOutput(TcpContext& ctx);
   void ScheduleAck(TcpContext& ctx);
@@ -222,9 +230,10 @@ class TcpConnection {
   bool MaySend() const;
   NextSegment ChooseNext(TcpContext& ctx, uint32_t max_payload) const;
   void SendData(TcpContext& ctx);
-  bool SendNew(TcpContext& ctx, const NextSegment& next);
+  bool SendNew(TcpContext& ctx, const NextSegment& next, bool window_probe = false);
   void NoteDataSent(TcpContext& ctx);
-  void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags);
+  void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags,
+                   bool new_data = false);
   void AckSent();
   // Something beyond a hole, if only a FIN.
   bool HasHole() const { return HasOutOfOrder() || out_of_order_fin_; }
@@ -246,7 +255,8 @@ class TcpConnection {
   bool RetransmitOne(TcpContext& ctx, const Retransmission& r);
   void SendLossProbe(TcpContext& ctx);
   void SendWindowProbe(TcpContext& ctx);
-  bool EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie = nullptr);
+  bool EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie = nullptr,
+               bool resent = false);
   bool ResendSyn(TcpContext& ctx);
   void UpdateMss(TcpContext& ctx);
 
@@ -393,6 +403,15 @@ class TcpConnection {
   bool send_new_first_ : 1 = false;
   bool one_segment_window_ : 1 = false;
   bool fast_open_ : 1 = false;  // may send in SYN-RECEIVED
+
+  // Explicit congestion notification (ecn.cc). In a byte of its own: the sender asks one question.
+  struct EcnState {
+    bool in_use : 1 = false;    // both sides agreed; in SYN-SENT: asked for
+    bool seen : 1 = false;      // the peer's data came marked as capable of it
+    bool echo : 1 = false;      // congestion was experienced: ECE on what we send, until CWR comes
+    bool send_cwr : 1 = false;  // the window was reduced: the next new data says so
+  };
+  EcnState ecn_;
 
   // -- Times --
   MilliStamp last_progress_;  // snd_una_ moved, or sending began

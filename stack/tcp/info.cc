@@ -48,6 +48,8 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.timestamps = options_in_use_.timestamps;
   info.sack = options_in_use_.sack;
   info.wscale = options_in_use_.wscale;
+  info.ecn = ecn_.in_use;
+  info.ecn_seen = ecn_.seen;
   info.congestion = control_.congestion().algorithm();
   info.snd_wscale = snd_wscale_;
   info.rcv_wscale = rcv_wscale_;

@@ -36,6 +36,8 @@ struct TcpInfo {
   bool timestamps = false;
   bool sack = false;
   bool wscale = false;
+  bool ecn = false;
+  bool ecn_seen = false;  // the peer marks its data as capable of ECN
   CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
   uint8_t snd_wscale = 0;
   uint8_t rcv_wscale = 0;

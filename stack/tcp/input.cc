@@ -84,6 +84,7 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
   options_in_use_.timestamps &= o.timestamps.has_value();
   options_in_use_.sack &= o.sack_permitted;
   options_in_use_.wscale &= o.window_scale.has_value();
+  TakeEcnOfSyn(s);
   if (options_in_use_.timestamps) {
     ts_recent_ = o.timestamps->value;
     ts_recent_s_ = SecondsOf(ctx.now);
@@ -297,6 +298,8 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
     SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
     return;
   }
+  if (ecn_.echo) [[unlikely]]
+    TakeCwr(s);
   const bool no_reader = !has_owner_ || (shut_read_ && fin_queued_);
   if (no_reader && ReceiveBeyondClose(ctx, s)) return;
 
@@ -350,6 +353,8 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
       return;
     }
     s.packet->packet.handle = nullptr;  // held now
+    if (ecn_.in_use) [[unlikely]]
+      TakeEcnOfData(s);
     rcv_nxt_ += length;
     MeasureReceive(ctx, length);
     Raise(ctx, kEventReadable);
@@ -384,7 +389,11 @@ void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
     out_of_order_fin_ = true;
     fin_seq_ = s.seq + s.payload_length;
   }
-  if (s.payload_length != 0) InsertOutOfOrder(ctx, s);
+  if (s.payload_length != 0) {
+    if (ecn_.in_use) [[unlikely]]
+      TakeEcnOfData(s);
+    InsertOutOfOrder(ctx, s);
+  }
   // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.
   SendAck(ctx);
 }

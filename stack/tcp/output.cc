@@ -137,7 +137,7 @@ void TcpConnection::SendData(TcpContext& ctx) {
 }
 
 // One new segment. False: no buffer or no record for it; tried again later.
-bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
+bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next, bool window_probe) {
   TxFrame frame;
   if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
   const uint32_t space = next.length + (next.fin ? 1 : 0);
@@ -157,7 +157,7 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next) {
   if (next.length != 0 && next.length < mss_) snd_sml_ = snd_nxt_;
   persist_deadline_ = Instant::Never();
   persist_backoff_ = 0;
-  EmitSegment(ctx, frame, seq, next.length, flags);
+  EmitSegment(ctx, frame, seq, next.length, flags, next.length != 0 && !window_probe);
   ctx.counters.Add(Counter::TcpExtTCPOrigDataSent);
   return true;
 }
@@ -171,8 +171,12 @@ void TcpConnection::NoteDataSent(TcpContext& ctx) {
 }
 
 // Writes header, options and `length` payload bytes from `seq` on, and hands the packet on.
+// `new_data`: the payload was never sent before, and is no window probe's.
 void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length,
-                                uint16_t flags) {
+                                uint16_t flags, bool new_data) {
+  uint8_t tos = 0;
+  if (ecn_.in_use) [[unlikely]]
+    tos = MarkEcn(new_data, &flags);
   TcpHeader h;
   h.src_port = tuple_.local_port;
   h.dst_port = tuple_.remote_port;
@@ -191,7 +195,8 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .remote = tuple_.remote,
                                .header_length = header_length,
                                .payload_length = static_cast<uint16_t>(length),
-                               .payload_sum = sum});
+                               .payload_sum = sum,
+                               .tos = tos});
   ctx.counters.Add(Counter::TcpOutSegs);
   if ((flags & TcpFlags::kAck) != 0) AckSent();
 }
@@ -439,7 +444,8 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
                next.length < static_cast<uint32_t>(window);
     const RecoveryContext rc = Recovery(ctx);
     control_.BeforeSending(rc, false);
-    if (SendNew(ctx, next)) control_.AfterSending(rc, SendLimit::kWindow, true);
+    if (SendNew(ctx, next, /*window_probe=*/true))
+      control_.AfterSending(rc, SendLimit::kWindow, true);
     return;
   }
   ctx.counters.Add(Counter::TcpExtTCPWinProbe);
@@ -448,14 +454,15 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
 
 // ---- SYN and SYN-ACK of active and simultaneous opens ----
 
-bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie) {
+bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie,
+                            bool resent) {
   TxFrame frame;
   if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) return false;
   TcpHeader h;
   h.src_port = tuple_.local_port;
   h.dst_port = tuple_.remote_port;
   h.seq = iss_;
-  h.flags = TcpFlags::kSyn;
+  h.flags = TcpFlags::kSyn | EcnSetup(ctx, with_ack, resent);
   if (with_ack) {
     h.flags |= TcpFlags::kAck;
     h.ack = rcv_nxt_;
@@ -480,7 +487,7 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption
 }
 
 bool TcpConnection::ResendSyn(TcpContext& ctx) {
-  if (!EmitSyn(ctx, state_ != TcpState::kSynSent)) return false;
+  if (!EmitSyn(ctx, state_ != TcpState::kSynSent, nullptr, /*resent=*/true)) return false;
   ctx.counters.Add(Counter::TcpRetransSegs);
   ctx.counters.Add(Counter::TcpExtTCPSynRetrans);
   return true;

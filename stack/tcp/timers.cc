@@ -87,6 +87,7 @@ void TcpConnection::OnSendTimer(TcpContext& ctx) {
   }
   const TimerOutcome out = control_.OnTimer(rc);
   CountRecovery(ctx, out.events);
+  if (ecn_.in_use) NoteReductions(out.signals.view());
   switch (out.action) {
     case TimerOutcome::Action::kNone:
       break;

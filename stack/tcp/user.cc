@@ -29,6 +29,7 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   options_in_use_.timestamps = sysctls.tcp_timestamps != 0;
   options_in_use_.sack = sysctls.tcp_sack != 0;
   options_in_use_.wscale = sysctls.tcp_window_scaling != 0;
+  ecn_.in_use = sysctls.tcp_ecn == 1;
   const InitialWindow w =
       SelectInitialWindow(sysctls, ReceiveBufferLimit(ctx),
                           advertised_mss_ - (options_in_use_.timestamps ? kTimestampsOnlySize : 0),
@@ -61,6 +62,7 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
                                   const TcpOptionsSet& options) {
   Init(ctx, slot, h.tuple, h.path, options);
   options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
+  ecn_.in_use = h.ecn_ok;
   iss_ = h.iss;
   snd_una_ = snd_nxt_ = iss_ + 1;
   snd_sml_ = snd_una_;

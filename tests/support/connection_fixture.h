@@ -114,6 +114,7 @@ class ConnectionTestBase : public ::testing::Test {
     SegmentBuilder b = From(tuple_).Syn(isn).Mss(mss_).Window(syn_window_);
     if (timestamps_) b.Timestamps(Tsval(), 0);
     if (sack_) b.SackPermitted();
+    if (ecn_) b.Flags("SEW");
     if (window_scale_) b.WindowScale(*window_scale_);
     return b;
   }
@@ -182,7 +183,7 @@ class ConnectionTestBase : public ::testing::Test {
     return c;
   }
   SegmentBuilder SynAck() {
-    SegmentBuilder b = SynOf(Seq(peer_isn_)).Flags("SA").AckNo(O(0));
+    SegmentBuilder b = SynOf(Seq(peer_isn_)).Flags(ecn_ ? "SAE" : "SA").AckNo(O(0));
     if (timestamps_) b.Timestamps(Tsval(), last_tsval_);
     return b;
   }
@@ -290,6 +291,7 @@ class ConnectionTestBase : public ::testing::Test {
   uint16_t window_ = 65535;
   bool timestamps_ = false;
   bool sack_ = false;
+  bool ecn_ = false;  // asks for it in its SYN, grants it in its SYN-ACK
   std::optional<uint8_t> window_scale_;
   Duration rtt_;
 

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "stack/wire/ecn.h"
 #include "stack/wire/ethernet.h"
 #include "stack/wire/ipv4.h"
 #include "stack/wire/ipv6.h"
@@ -106,6 +107,7 @@ class SegmentBuilder {
     tos_ = tos;
     return *this;
   }
+  SegmentBuilder& Ecn(usher::Ecn ecn) { return Tos(static_cast<uint8_t>(ecn)); }
   SegmentBuilder& To(const MacAddress& mac) {
     to_ = mac;
     return *this;
@@ -269,6 +271,7 @@ MATCHER_P(HasSack, blocks, "") {
   return std::vector<SackBlock>(sent.begin(), sent.end()) == blocks;
 }
 inline std::vector<SackBlock> Blocks(std::initializer_list<SackBlock> blocks) { return blocks; }
+MATCHER_P(HasEcn, ecn, "") { return EcnOf(arg.tos) == ecn; }
 MATCHER(HasTimestamps, "") { return arg.options.timestamps.has_value(); }
 MATCHER(HasSackPermitted, "") { return arg.options.sack_permitted; }
 MATCHER_P(HasWindowScale, scale, "") {

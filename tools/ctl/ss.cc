@@ -145,6 +145,8 @@ std::string InfoText(const Json& socket) {
   };
   if (i.value("timestamps", false)) text += " ts";
   if (i.value("sack", false)) text += " sack";
+  if (i.value("ecn", false)) text += " ecn";
+  if (i.value("ecnseen", false)) text += " ecnseen";
   absl::StrAppend(&text, " ", i.value("congestion", "?"));
   if (const auto w = i.find("wscale"); w != i.end())
     absl::StrAppend(&text, " wscale:", (*w)[0].get<int>(), ",", (*w)[1].get<int>());

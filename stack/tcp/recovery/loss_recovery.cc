@@ -60,6 +60,7 @@ AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& i
   out.acked_bytes = pass.delivery.acked_bytes;
   out.sacked_bytes = pass.delivery.sacked_bytes;
   out.delivered_bytes = pass.delivery.delivered_bytes;
+  out.delivered_segments = pass.delivery.delivered_segments;
   TakeRate(pass);
   out.in_reduction = in_reduction();
   out.may_raise_cwnd =
@@ -522,6 +523,7 @@ void LossRecovery::AddRenoSack(Pass& pass) {
   CheckRenoReordering(pass, 0);
   if (reno_sacked_ > before) {
     pass.delivery.delivered_bytes += (reno_sacked_ - before) * mss_;
+    pass.delivery.delivered_segments += reno_sacked_ - before;
   }
 }
 
@@ -532,6 +534,8 @@ void LossRecovery::RemoveRenoSacks(Pass& pass) {
   const uint32_t least = std::min(delivery.acked_bytes, mss_);
   delivery.delivered_bytes =
       std::max(delivery.acked_bytes - std::min(delivery.acked_bytes, told_bytes), least);
+  delivery.delivered_segments = std::max(
+      delivery.acked_segments - std::min<uint32_t>(delivery.acked_segments, reno_sacked_), 1u);
   const uint32_t rest = delivery.acked_segments - 1;
   reno_sacked_ = static_cast<uint16_t>(reno_sacked_ - std::min<uint32_t>(rest, reno_sacked_));
   CheckRenoReordering(pass, delivery.acked_segments);

@@ -111,7 +111,8 @@ struct AckOutcome {
   uint32_t acked_bytes = 0;      // by the cumulative acknowledgment
   uint32_t sacked_bytes = 0;     // newly SACKed
   uint32_t delivered_bytes = 0;  // both, none twice; with Reno's emulated SACKs
-  uint32_t lost_bytes = 0;       // newly marked lost
+  uint32_t delivered_segments = 0;
+  uint32_t lost_bytes = 0;  // newly marked lost
   uint32_t prior_in_flight_bytes = 0;
   bool snd_una_advanced = false;
   bool in_reduction = false;    // Cwr or Recovery now: PRR sets the cwnd

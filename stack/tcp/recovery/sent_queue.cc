@@ -346,6 +346,7 @@ void SentQueue::Acknowledge(SentSegmentPool& pool, Seq ack, uint32_t mss, Delive
     }
     if (!segment.Has(SentSegment::kSacked)) {
       delivery.delivered_bytes += bytes;
+      delivery.delivered_segments += segments;
       const bool below_sacked = delivery.had_sacked && segment.seq < delivery.prior_highest_sacked;
       if (below_sacked && !segment.Has(SentSegment::kEverRetransmitted) &&
           (!delivery.reordered || segment.seq < delivery.reordered_from)) {
@@ -377,6 +378,7 @@ bool SentQueue::SackRecord(SentSegmentPool& pool, SegmentIndex i, Delivery& deli
   if (segment.Has(SentSegment::kSacked)) return false;
   delivery.sacked_bytes += segment.length;
   delivery.delivered_bytes += segment.length;
+  delivery.delivered_segments += segment.segments;
   const bool below_sacked = delivery.had_sacked && segment.seq < delivery.prior_highest_sacked;
   if (below_sacked && !segment.Has(SentSegment::kEverRetransmitted) &&
       (!delivery.reordered || segment.seq < delivery.reordered_from)) {

@@ -115,6 +115,7 @@ struct Delivery {
   uint32_t sacked_bytes = 0;     // newly SACKed
   uint32_t delivered_bytes = 0;  // newly SACKed, or acknowledged without having been SACKed
   uint32_t acked_segments = 0;
+  uint32_t delivered_segments = 0;   // as delivered_bytes
   bool original_delivered = false;   // data up to high_seq that was never sent again was (S)ACKed
   bool retransmitted_acked = false;  // of the acknowledged data some had been sent again
   bool syn_acked = false;

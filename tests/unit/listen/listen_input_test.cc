@@ -153,6 +153,29 @@ TEST_P(EachModelTest, SynAckBytesAreLinuxs) {
   EXPECT_EQ(syn_ack.tos, 0);
 }
 
+// RFC 3168 section 6.1.1: the SYN asks with ECE and CWR, the SYN-ACK grants with ECE alone.
+TEST_P(EachModelTest, EcnIsGrantedWhenAskedFor) {
+  ListenWith(100);
+  for (const int setting : {0, 1, 2}) {
+    sysctls_.tcp_ecn = setting;
+    const auto client = [n = static_cast<uint16_t>(10 * setting)](int i) {
+      return Client(static_cast<uint16_t>(n + i));
+    };
+    const char* const granted = setting != 0 ? "SAE" : "SA";
+    EXPECT_THAT(Exchange(LinuxSyn(client(1)).Flags("SEW")), HasFlags(granted));
+    EXPECT_THAT(Exchange(LinuxSyn(client(2)).Flags("SE")), HasFlags("SA"));
+    EXPECT_THAT(Exchange(LinuxSyn(client(3)).Flags("SW")), HasFlags("SA"));
+    EXPECT_THAT(Exchange(LinuxSyn(client(4))), HasFlags("SA"));
+    // A marked SYN was meddled with, unless it knows the newer rules.
+    EXPECT_THAT(Exchange(LinuxSyn(client(5)).Flags("SEW").Ecn(Ecn::kEct0)), HasFlags("SA"));
+    EXPECT_THAT(
+        Exchange(LinuxSyn(client(6))
+                     .FlagBits(TcpFlags::kSyn | TcpFlags::kEce | TcpFlags::kCwr | TcpFlags::kAe)
+                     .Ecn(Ecn::kEct0)),
+        HasFlags(granted));
+  }
+}
+
 TEST_P(EachModelTest, SettingsTurnOptionsOff) {
   ListenWith(100);
   sysctls_.tcp_timestamps = 0;
@@ -409,6 +432,25 @@ TEST_F(CookieTest, WithoutTimestampsScaleAndSackAreOff) {
   EXPECT_THAT(syn_ack, AllOf(HasNoWindowScale(), Not(HasSackPermitted()), Not(HasTimestamps())));
   Give(FinalAck(syn_ack));
   EXPECT_EQ(children_.size(), 1u);
+}
+
+TEST_F(CookieTest, EcnTravelsInTheTimestamp) {
+  ListenForCookies();
+  for (const bool asks : {false, true}) {
+    const SentTcp syn_ack = Exchange(LinuxSyn(Client(asks ? 2 : 1)).Flags(asks ? "SEW" : "S"));
+    EXPECT_THAT(syn_ack, HasFlags(asks ? "SAE" : "SA"));
+    Give(FinalAck(syn_ack));
+    EXPECT_EQ(children_.at(syn_ack.tuple)->Info(*context_).ecn, asks);
+  }
+  // Nowhere to carry it.
+  const SentTcp plain = Exchange(PlainSyn(Client(3)).Flags("SEW"));
+  EXPECT_THAT(plain, HasFlags("SA"));
+  // Turned off while the cookie was on its way.
+  const SentTcp late = Exchange(LinuxSyn(Client(4)).Flags("SEW"));
+  EXPECT_THAT(late, HasFlags("SAE"));
+  sysctls_.tcp_ecn = 0;
+  Give(FinalAck(late));
+  EXPECT_FALSE(children_.at(late.tuple)->Info(*context_).ecn);
 }
 
 TEST_F(CookieTest, TimestampNeverRunsAhead) {

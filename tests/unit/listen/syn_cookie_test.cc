@@ -121,14 +121,16 @@ TEST_F(SynCookieTest, RotationWaitsUntilTheOldKeyIsDone) {
 TEST(CookieOptionsTest, TravelInTheLowSixBits) {
   for (const uint32_t clock : {0u, 5u, 63u, 64u, 1'000'000u, 0xffffffffu}) {
     for (uint8_t scale = 0; scale <= 15; ++scale) {
-      for (const bool sack : {false, true}) {
+      for (int options = 0; options < 4; ++options) {
         CookieOptions sent;
         if (scale < 15) sent.window_scale = scale;
-        sent.sack = sack;
+        sent.sack = (options & 1) != 0;
+        sent.ecn = (options & 2) != 0;
         const uint32_t stamp = sent.PutInto(clock);
         const CookieOptions back = CookieOptions::TakeFrom(stamp);
         EXPECT_EQ(back.window_scale, sent.window_scale);
         EXPECT_EQ(back.sack, sent.sack);
+        EXPECT_EQ(back.ecn, sent.ecn);
         const uint32_t set_back = clock - stamp;
         EXPECT_LT(set_back, 64u) << "clock " << clock << " stamp " << stamp;
       }
