@@ -75,12 +75,9 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
     if (!shard.ok()) return shard.status();
     stack->workers_.push_back(std::make_unique<Worker>(*std::move(shard)));
   }
-  for (uint32_t i = 0; i < count && count > 1; ++i) {
-    std::vector<Shard*> siblings;
-    for (uint32_t other = 0; other < count; ++other)
-      if (other != i) siblings.push_back(&stack->shard(other));
-    stack->shard(i).SetSiblings(std::move(siblings));
-  }
+  std::vector<Shard*> shards;
+  for (uint32_t i = 0; i < count; ++i) shards.push_back(&stack->shard(i));
+  for (Shard* shard : shards) shard->SetSiblings(shards);
   return stack;
 }
 
@@ -89,6 +86,7 @@ absl::Status Stack::Listen(const ListenSpec& spec,
                            uint16_t* port) {
   ListenSpec each = spec;
   std::vector<Handle> opened;
+  ++listeners_opened_;
   for (uint32_t i = 0; i < shard_count(); ++i) {
     Handle listener;
     Shard& s = shard(i);
@@ -101,6 +99,7 @@ absl::Status Stack::Listen(const ListenSpec& spec,
           absl::StrCat("cannot listen on ", ToString(spec.address, each.port), ": ", ToString(e)));
     }
     opened.push_back(listener);
+    if (shard_count() > 1) s.passive_open().ShareBacklog(listener, listeners_opened_);
     if (each.port == 0) each.port = s.passive_open().Get(listener)->spec.port;
   }
   if (port != nullptr) *port = each.port;

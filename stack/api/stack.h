@@ -68,6 +68,7 @@ class Stack {
   class Worker;
   Stack();
   std::vector<std::unique_ptr<Worker>> workers_;
+  uint32_t listeners_opened_ = 0;
 };
 
 }  // namespace usher

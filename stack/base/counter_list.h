@@ -308,8 +308,10 @@ X(UsherLinkBadLength)
 X(UsherLinkUnknownEtherType)
 X(UsherLinkVlanMismatch)
 X(UsherLinkNotForUs)
-X(UsherRelayedIn)
+X(UsherHandedOverIn)
 X(UsherRelayDropped)
+X(UsherSteered)
+X(UsherSteerDropped)
 
 #undef X
 #undef G

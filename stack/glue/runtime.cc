@@ -179,9 +179,9 @@ absl::Status Runtime::Run(absl::AnyInvocable<void()> on_ready) {
   return absl::OkStatus();
 }
 
-int Runtime::RunWorker(void* argument) {
-  auto& worker = *static_cast<Worker*>(argument);
-  worker.runtime->RunShard(worker.shard);
+int Runtime::RunWorker(void* worker) {
+  const auto& w = *static_cast<Worker*>(worker);
+  w.runtime->RunShard(w.shard);
   return 0;
 }
 

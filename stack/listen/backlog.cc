@@ -73,26 +73,12 @@ BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int ma
   return limits;
 }
 
-BacklogLimits ShareOf(ListenModel model, const BacklogLimits& whole, uint32_t index,
-                      uint32_t count) {
-  if (count <= 1) return whole;
-  const auto deal = [&](uint32_t places) {
-    return std::max(1u, places / count + (index < places % count ? 1 : 0));
-  };
-  BacklogLimits share = whole;
-  share.accept_limit = deal(whole.accept_limit + 1) - 1;
-  switch (model) {
-    case ListenModel::kLinuxClassic:
-      share.half_open_capacity = deal(whole.half_open_capacity);
-      break;
-    case ListenModel::kLinux:
-      share.half_open_capacity = share.accept_limit + 1;
-      break;
-    case ListenModel::kBsd:
-      share.half_open_capacity = BsdPlaces(share.accept_limit);
-      break;
-  }
-  return share;
+uint32_t PlacesOf(ListenModel model, const BacklogLimits& whole) {
+  return model == ListenModel::kBsd ? BsdPlaces(whole.accept_limit) : whole.accept_limit + 1;
+}
+
+uint32_t DealtPlaces(uint32_t places, uint32_t index, uint32_t count) {
+  return places / count + (index < places % count ? 1 : 0);
 }
 
 uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s) {

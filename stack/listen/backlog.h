@@ -38,11 +38,13 @@ struct BacklogLimits {
 // becomes somaxconn (bsd: 0). somaxconn >= 0 and max_syn_backlog >= 0, as sysctl ensures.
 BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog);
 
-// Shard `index` of `count` has this share of the limits of one listener. Places are dealt out
-// evenly, at least one to each: until shards lease places to each other, a listener with fewer
-// places than shards admits one connection per shard.
-BacklogLimits ShareOf(ListenModel model, const BacklogLimits& whole, uint32_t index,
-                      uint32_t count);
+// How many places of its queue a listener has: completed connections (bsd: half-open ones too;
+// linux: each of the two). Full when so many are taken.
+uint32_t PlacesOf(ListenModel model, const BacklogLimits& whole);
+
+// Of `places` as many as shard `index` of `count` has to begin with: dealt out evenly, so that a
+// listener with fewer places than shards leaves some shards none until they lease one.
+uint32_t DealtPlaces(uint32_t places, uint32_t index, uint32_t count);
 
 // The number of SYN-ACK retransmissions that TCP_DEFER_ACCEPT's seconds stand for, and back.
 uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s);

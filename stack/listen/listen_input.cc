@@ -34,6 +34,7 @@ PassiveOpen::Outcome PassiveOpen::Refuse(Listener& l, DropReason reason) {
 PassiveOpen::Outcome PassiveOpen::Overflow(Listener& l, DropReason reason) {
   ++l.counters.listen_overflows;
   context_.counters.Add(Counter::TcpExtListenOverflows);
+  ConsiderLease(l);
   return Refuse(l, reason);
 }
 
@@ -166,6 +167,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   const SynCookies::Cookie cookie = cookies_.Make(s.tuple, s.seq, offer.mss, context_.now);
   l.last_cookie = context_.now;
   l.cookies_sent_before = true;
+  ConsiderLease(l);
   ++l.counters.syncookies_sent;
   context_.counters.Add(Counter::TcpExtSyncookiesSent);
 
@@ -216,6 +218,7 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   r.rcv_wscale = window.wscale;
   r.syn_ack_sent_us = static_cast<uint32_t>(context_.now.us());
   ++l.half_open;
+  ConsiderLease(l);
   ++l.young;
   ++l.counters.requests;
   table_.SetTimer(index, context_.now + TimeoutOf(r));

@@ -1,6 +1,7 @@
 // A listener as one shard has it: what it was asked for, what that came to, and its two queues.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -9,6 +10,7 @@
 #include "stack/listen/accept_queue.h"
 #include "stack/listen/backlog.h"
 #include "stack/listen/drop_ledger.h"
+#include "stack/listen/place_lease.h"
 #include "stack/tcp/connection.h"
 #include "stack/wire/address.h"
 
@@ -62,7 +64,9 @@ struct Listener {
   ListenSpec spec;
   ListenModel model = ListenModel::kLinuxClassic;
   BacklogLimits whole;   // of the listener as a whole
-  BacklogLimits limits;  // of this shard's share of it
+  BacklogLimits limits;  // of this shard's part of it
+  PlaceLease lease;
+  int64_t places = 0;  // of the queue, that this shard has now; see PlacesOf
   uint8_t defer_accept_retries = 0;
 
   AcceptQueue accept_queue;
@@ -81,13 +85,24 @@ struct Listener {
   ListenerCounters counters;
 
   // The rules of the three models; see listen-semantics in README.md.
-  bool AcceptQueueFull() const { return accept_queue.length() > limits.accept_limit; }
+  bool AcceptQueueFull() const { return accept_queue.length() >= places; }
   bool HalfOpenFull() const {
-    return model == ListenModel::kLinux ? half_open > limits.accept_limit
+    return model == ListenModel::kLinux ? half_open >= places
                                         : half_open >= limits.half_open_capacity;
   }
   bool LogicalQueueFull() const {  // bsd
-    return uint64_t{half_open} + accept_queue.length() > 3 * uint64_t{limits.accept_limit} / 2;
+    return int64_t{half_open} + accept_queue.length() >= places;
+  }
+  int64_t FreePlaces() const {
+    switch (model) {
+      case ListenModel::kLinux:
+        return places - std::max(half_open, accept_queue.length());
+      case ListenModel::kBsd:
+        return places - half_open - accept_queue.length();
+      case ListenModel::kLinuxClassic:
+        break;
+    }
+    return places - accept_queue.length();
   }
 };
 

@@ -58,7 +58,7 @@ void PassiveOpen::Limit(Listener& l, int backlog) {
   l.spec.backlog = backlog;
   l.whole = ClampBacklog(l.model, backlog, context_.sysctls.somaxconn,
                          context_.sysctls.tcp_max_syn_backlog);
-  l.limits = ShareOf(l.model, l.whole, config_.shard_index, config_.shard_count);
+  SetPlaces(l);
   LimitFastOpen(l);
 }
 
@@ -113,6 +113,9 @@ Error PassiveOpen::SetBacklog(Handle listener, int backlog) {
   if (l == nullptr) return Error::kBadHandle;
   Limit(*l, backlog);
   places_freed_ = true;
+  if (l->lease.listener == 0) return Error::kNone;
+  for (uint32_t i = 0; i < config_.shard_count; ++i)
+    if (i != config_.shard_index) Send(PlaceMessage::Kind::kBacklog, i, l->lease.listener, backlog);
   return Error::kNone;
 }
 
@@ -245,6 +248,7 @@ TcpConnection* PassiveOpen::MakeChild(Listener& l, const HandshakeResult& handsh
 void PassiveOpen::Enqueue(Listener& l, TcpConnection& child) {
   child.listener = l.id;
   l.accept_queue.Push(connections_, child.slot());
+  ConsiderLease(l);
   if (l.ready_queued) return;
   const uint32_t index = l.id & kMaxListeners;
   l.ready_queued = true;

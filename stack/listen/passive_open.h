@@ -26,6 +26,7 @@
 #include "stack/listen/drop_ledger.h"
 #include "stack/listen/fast_open.h"
 #include "stack/listen/listener.h"
+#include "stack/listen/place_lease.h"
 #include "stack/listen/saved_syn.h"
 #include "stack/listen/syn_cookie.h"
 #include "stack/listen/syn_table.h"
@@ -77,7 +78,7 @@ class PassiveOpen {
   // kAddressInUse: another listener has that name (and not both said reuseport), or no ephemeral
   // port is left. kNoBuffers: no listener slot left.
   Error Listen(const ListenSpec& spec, Handle* out);
-  // listen() again: only the limits move; nothing queued is evicted. kBadHandle.
+  // listen() again, for all shards: only the limits move; nothing queued is evicted. kBadHandle.
   Error SetBacklog(Handle listener, int backlog);
   // The oldest connection; null: nothing waits (EAGAIN), or no such listener (EBADF), as *error
   // says. Its `accepted` mark is set. A place came free: see CompleteParked.
@@ -90,6 +91,7 @@ class PassiveOpen {
     Listener* l = listeners_.Get(listener);
     if (l == nullptr) return Error::kBadHandle;
     Unlist(*l);
+    GiveUpPlaces(*l);
     DropParkedOf(*l);
     fast_open_resets_.Forget(l->id);
     while (TcpConnection* child = l->accept_queue.Pop(connections_)) {
@@ -106,6 +108,15 @@ class PassiveOpen {
     listeners_.Free(listener.index);
     return Error::kNone;
   }
+
+  // ---- One listener on several shards ----
+  // This listener is this shard's part of listener `number` (not 0), which all shards have: its
+  // backlog is one for all. Before anything comes for it. kBadHandle.
+  Error ShareBacklog(Handle listener, uint32_t number);
+  // What the shard has to hand to others, each to OnPlaceMessage there.
+  std::span<const PlaceMessage> outbox() const { return outbox_; }
+  void ClearOutbox() { outbox_.clear(); }
+  void OnPlaceMessage(const PlaceMessage& message);
 
   // Socket options of a listener at run time: the next SYN sees them. kBadHandle; kInvalid as
   // Linux.
@@ -227,6 +238,19 @@ class PassiveOpen {
   void DropParkedOf(Listener& l);
   void ExpireParked();
 
+  // -- place_lease.cc: a backlog shared with other shards --
+  void SetPlaces(Listener& l);
+  void ConsiderLease(Listener& l) {
+    if (l.lease.listener != 0) [[unlikely]]
+      AskIfShort(l);
+  }
+  void AskIfShort(Listener& l);
+  void Ask(Listener& l);
+  void Send(PlaceMessage::Kind kind, uint32_t to, uint32_t listener, int64_t value);
+  Listener* FromLease(uint32_t number);
+  void TakePlaces(Listener& l, const PlaceMessage& message);
+  void GiveUpPlaces(const Listener& l);
+
   // -- listen_input.cc: a segment at LISTEN --
   static void CountSegment(ListenerCounters& counters, const Segment& s);
   Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
@@ -260,6 +284,7 @@ class PassiveOpen {
   // -- request_input.cc: a segment or a timer of a request --
   Listener* OwnerOf(uint32_t request, const FourTuple& tuple, bool* migrated);
   Outcome OnDuplicateSyn(Listener& l, uint32_t request, Segment& s);
+  Outcome OnRequestReset(Listener& l, uint32_t request, Segment& s);
   Outcome OnUnacceptable(Listener& l, uint32_t request, Segment& s, DropReason ack_reason);
   Outcome Complete(Listener& l, uint32_t request, Segment& s);
   HandshakeResult ResultOf(const Listener& l, uint32_t request, const Segment& s);
@@ -301,6 +326,7 @@ class PassiveOpen {
   uint32_t ready_tail_ = kNone;
   bool places_freed_ = false;  // since CompleteParked last found nothing to do
   ListenerCounters nobody_;
+  std::vector<PlaceMessage> outbox_;
 };
 
 }  // namespace usher

@@ -102,19 +102,8 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
   }
   if (!InWindow(s.seq, s.EndSeq(), rcv_nxt, rcv_nxt + r.rcv_wnd))
     return OnUnacceptable(l, request, s, DropReason::kAckOutOfWindow);
-  // Second, check the RST bit: only the exact number ends the request (RFC 5961 section 3.2).
-  if (s.Has(TcpFlags::kRst)) {
-    if (s.seq != rcv_nxt) {
-      if (!AnswerLimited(r, Counter::TcpExtTCPACKSkippedChallenge)) {
-        context_.counters.Add(Counter::TcpExtTCPChallengeACK);
-        SendRequestAck(request, s);
-      }
-      return {};
-    }
-    context_.counters.Add(Counter::TcpAttemptFails);
-    context_.counters.Add(Counter::TcpExtEmbryonicRsts);
-    return End(l, request, DropReason::kSynEndedByReset);
-  }
+  // Second, check the RST bit.
+  if (s.Has(TcpFlags::kRst)) return OnRequestReset(l, request, s);
   // Fourth, check the SYN bit. The SYN we know, in front of what is new, is cut off.
   if (s.Has(TcpFlags::kSyn) && s.seq == r.irs) {
     s.flags &= static_cast<uint16_t>(~TcpFlags::kSyn);
@@ -142,6 +131,21 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
                                                    : Counter::TcpExtTCPMigrateReqFailure);
   }
   return outcome;
+}
+
+// Only the exact number ends the request (RFC 5961 section 3.2).
+PassiveOpen::Outcome PassiveOpen::OnRequestReset(Listener& l, uint32_t request, Segment& s) {
+  Request& r = table_[request];
+  if (s.seq == r.irs + 1) {
+    context_.counters.Add(Counter::TcpAttemptFails);
+    context_.counters.Add(Counter::TcpExtEmbryonicRsts);
+    return End(l, request, DropReason::kSynEndedByReset);
+  }
+  if (!AnswerLimited(r, Counter::TcpExtTCPACKSkippedChallenge)) {
+    context_.counters.Add(Counter::TcpExtTCPChallengeACK);
+    SendRequestAck(request, s);
+  }
+  return {};
 }
 
 // The SYN-ACK may have been lost: again at once, but not at the pace of whoever sends SYNs.

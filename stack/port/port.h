@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "stack/packet/burst.h"
@@ -34,6 +35,10 @@ class Port {
 
   // Called when the shard is about to go idle: reclaims finished transmissions.
   virtual void Reclaim() {}
+
+  // The queue pair by which the port, spreading flows itself, receives segments of this flow. Any
+  // thread. None: it does not spread, or cannot say.
+  virtual std::optional<uint16_t> QueueOf(const FourTuple&) const { return std::nullopt; }
 
   // Carrier state; may change at any time.
   virtual bool LinkUp() const = 0;

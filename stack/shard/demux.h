@@ -40,7 +40,16 @@ class Demux {
  public:
   Demux(uint32_t capacity, RandomSource& random) : table_(capacity), key_(SipKey::From(random)) {}
 
+  // Gives shards that share flows one key. Before the first insertion.
+  void set_key(const SipKey& key) { key_ = key; }
+  const SipKey& key() const { return key_; }
+
   uint64_t Hash(const FourTuple& tuple) const { return TableHash(key_, tuple); }
+  // Which of `shards` a flow belongs to where software decides. Spread anew, since the table uses
+  // the hash's bits for its buckets.
+  static uint32_t HomeOf(uint64_t hash, uint32_t shards) {
+    return static_cast<uint32_t>((hash * 0x9e3779b97f4a7c15u >> 32) * shards >> 32);
+  }
   void Prefetch(uint64_t hash) const { table_.Prefetch(hash); }
 
   // `matches(FlowId)` compares the whole tuple.

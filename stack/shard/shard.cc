@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "absl/strings/str_cat.h"
 
@@ -25,6 +26,10 @@ uint32_t ReassembliesFor(uint32_t max_connections) {
 }
 
 constexpr uint32_t kExternalPieces = 65536;
+
+// Frames on their way from one shard to another at most. Less where there are many shards, so that
+// the rings of each take about 3 MiB.
+uint32_t RingSize(uint32_t shards) { return std::clamp(std::bit_floor(2048 / shards), 64u, 256u); }
 
 uint32_t FlowsFor(const ShardOptions& o) {
   return o.max_connections + o.passive_open.max_requests +
@@ -150,12 +155,13 @@ uint32_t Shard::Poll(Instant now) {
   context_.now = now;
   uint32_t work = 0;
   for (size_t i = 0; i < interfaces_.size(); ++i) work += PollInterface(i);
-  if (relayed_.pending()) [[unlikely]]
-    work += ReceiveRelayed();
+  if (!inboxes_.empty()) work += ReceiveHandedOver();
   work += RunTimers();
   if (mailbox_.pending()) mailbox_.Run(*this);
   DeliverEvents();
   CompleteParked();
+  if (!passive_open_->outbox().empty()) [[unlikely]]
+    SendPlaceMessages();
   FlushOutput();
   egress_.Flush();
   Bury();
@@ -175,41 +181,79 @@ void Shard::ReceiveBurst(size_t i, std::span<const Packet> burst) {
   for (uint32_t e = 0; e < ingress_.error_count; ++e) OnIcmpError(ingress_.errors[e]);
 }
 
-void Shard::SetSiblings(std::vector<Shard*> siblings) {
-  siblings_ = std::move(siblings);
+// ---- Siblings ----
+
+void Shard::SetSiblings(std::span<Shard* const> all) {
+  const auto count = static_cast<uint32_t>(all.size());
+  if (count <= 1) return;
+  siblings_.assign(all.begin(), all.end());
+  demux_.set_key(all[0]->demux_.key());
+  for (uint32_t i = 0; i < count; ++i)
+    inboxes_.push_back(i == index_ ? nullptr : std::make_unique<FrameRing>(RingSize(count)));
   for (size_t i = 0; i < interfaces_.size(); ++i) {
     interfaces_[i]->set_relay([this, i](std::span<const uint8_t> frame) {
-      if (receiving_relayed_) return;
-      for (Shard* sibling : siblings_)
-        if (!sibling->relayed_.Post(static_cast<uint8_t>(i), frame))
-          counters_.Add(Counter::UsherRelayDropped);
+      if (receiving_handed_over_) return;
+      for (uint32_t s = 0; s < siblings_.size(); ++s)
+        if (s != index_ && !HandOver(s, i, frame)) counters_.Add(Counter::UsherRelayDropped);
     });
   }
 }
 
-// One burst of them at most: a flood to a sibling must not hold this shard up.
-uint32_t Shard::ReceiveRelayed() {
-  std::array<uint8_t, RelayBox::kLargestFrame> bytes;
-  uint8_t i = 0;
+bool Shard::HandOver(uint32_t shard, size_t interface, std::span<const uint8_t> frame) {
+  return siblings_[shard]->inboxes_[index_]->Post(static_cast<uint8_t>(interface), frame);
+}
+
+// The shard that a flow belongs to: the port's choice, where it spreads flows by a hash of its own,
+// else ours. A datagram from fragments came by a queue that has nothing to do with its ports.
+uint32_t Shard::HomeOf(const L4Packet& packet, const FourTuple& tuple, uint64_t hash) const {
+  const Port& port = *ports_[packet.interface];
+  if (!port.capabilities().rss) return Demux::HomeOf(hash, Count());
+  return packet.packet.handle != nullptr ? index_ : port.QueueOf(tuple).value_or(index_);
+}
+
+// True: the segment is for another shard, and on its way there or lost.
+bool Shard::Steer(const L4Packet& packet, const FourTuple& tuple, uint64_t hash) {
+  const uint32_t home = HomeOf(packet, tuple, hash);
+  if (home == index_) [[likely]]
+    return false;
+  const bool posted = HandOver(home, packet.interface, {packet.packet.data, packet.packet.length});
+  counters_.Add(posted ? Counter::UsherSteered : Counter::UsherSteerDropped);
+  return true;
+}
+
+// A burst from each of them at most: a flood to a sibling must not hold this shard up.
+uint32_t Shard::ReceiveHandedOver() {
   uint32_t count = 0;
-  receiving_relayed_ = true;
-  while (count < kBurstSize) {
-    const uint16_t length = relayed_.Take(&i, bytes.data());
-    if (length == 0) break;
-    ++count;
-    Packet packet;
-    if (!ports_[i]->pool().Allocate(&packet)) {
-      counters_.Add(Counter::UsherNoBuffer);
-      continue;
+  receiving_handed_over_ = true;
+  for (auto& inbox : inboxes_) {
+    if (inbox == nullptr) continue;
+    for (uint32_t n = 0; n < kBurstSize && !inbox->empty(); ++n, inbox->Pop()) {
+      const uint8_t i = inbox->front_interface();
+      Packet packet;
+      if (!ports_[i]->pool().Allocate(&packet)) {
+        counters_.Add(Counter::UsherNoBuffer);
+        continue;
+      }
+      const std::span<const uint8_t> frame = inbox->front();
+      std::copy(frame.begin(), frame.end(), packet.data);
+      packet.length = static_cast<uint16_t>(frame.size());
+      counters_.Add(Counter::UsherHandedOverIn);
+      ReceiveBurst(i, {&packet, 1});
+      ++count;
     }
-    std::copy_n(bytes.data(), length, packet.data);
-    packet.length = length;
-    counters_.Add(Counter::UsherRelayedIn);
-    ReceiveBurst(i, {&packet, 1});
   }
-  receiving_relayed_ = false;
+  receiving_handed_over_ = false;
   return count;
 }
+
+void Shard::SendPlaceMessages() {
+  for (const PlaceMessage& m : passive_open_->outbox())
+    siblings_[m.to]->mailbox_.Post(
+        [m](Shard& sibling) { sibling.passive_open_->OnPlaceMessage(m); });
+  passive_open_->ClearOutbox();
+}
+
+// ---- Segments ----
 
 // Three passes over the burst, so that the memory each needs is on its way while the others are
 // worked on: parse and hash; find; process.
@@ -225,6 +269,10 @@ void Shard::ProcessSegments() {
       continue;
     }
     hashes[count] = demux_.Hash(s.tuple);
+    if (!siblings_.empty() && Steer(packet, s.tuple, hashes[count])) {
+      if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
+      continue;
+    }
     demux_.Prefetch(hashes[count]);
     ++count;
   }
@@ -324,6 +372,15 @@ void Shard::File(const PassiveOpen::Outcome& outcome, Segment& s) {
 void Shard::CompleteParked() {
   while (TcpConnection* child = passive_open_->CompleteParked())
     demux_.Insert(child->tuple(), FlowId(FlowKind::kConnection, child->slot()));
+}
+
+// Whether what the peer sends to this tuple reaches this shard. All interfaces of a flow's kind of
+// port agree on that, or else the first to receive it hands it over.
+bool Shard::AnswersComeHere(const FourTuple& tuple, uint64_t hash) const {
+  if (siblings_.empty()) return true;
+  const Port& port = *ports_[0];
+  if (!port.capabilities().rss) return Demux::HomeOf(hash, Count()) == index_;
+  return port.QueueOf(tuple).value_or(index_) == index_;
 }
 
 void Shard::OnIcmpError(const IcmpError& error) {
@@ -458,7 +515,8 @@ std::optional<uint16_t> Shard::EphemeralPort(const IpAddress& local, const IpAdd
   const auto offset = static_cast<uint32_t>(WireHash(port_key_, t));
   for (uint32_t i = 0; i < count; ++i) {
     t.local_port = static_cast<uint16_t>(low + (offset + next_ephemeral_++) % count);
-    if (Find(t, demux_.Hash(t)) == FlowId::None()) return t.local_port;
+    const uint64_t hash = demux_.Hash(t);
+    if (Find(t, hash) == FlowId::None() && AnswersComeHere(t, hash)) return t.local_port;
   }
   return std::nullopt;
 }
@@ -499,69 +557,69 @@ Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOpt
 
 // ---- Connections ----
 
-TcpConnection* Shard::Find(Handle handle) {
-  TcpConnection* c = connections_.Get(handle);
+TcpConnection* Shard::Find(Handle connection) {
+  TcpConnection* c = connections_.Get(connection);
   return c != nullptr && c->has_owner() ? c : nullptr;
 }
 
-IoResult Shard::Read(Handle handle, std::span<uint8_t> out) {
-  TcpConnection* c = Find(handle);
+IoResult Shard::Read(Handle connection, std::span<uint8_t> out) {
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->Read(context_, out) : IoResult{0, Error::kBadHandle};
 }
 
-IoResult Shard::ReadSlice(Handle handle, uint32_t max, Slice* out) {
-  TcpConnection* c = Find(handle);
+IoResult Shard::ReadSlice(Handle connection, uint32_t max, Slice* out) {
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->ReadSlice(context_, max, out) : IoResult{0, Error::kBadHandle};
 }
 
-IoResult Shard::Peek(Handle handle, std::span<const uint8_t>* out) {
+IoResult Shard::Peek(Handle connection, std::span<const uint8_t>* out) {
   *out = {};
-  TcpConnection* c = Find(handle);
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->Peek(out) : IoResult{0, Error::kBadHandle};
 }
 
-Error Shard::Discard(Handle handle, size_t n) {
-  TcpConnection* c = Find(handle);
+Error Shard::Discard(Handle connection, size_t n) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   c->Discard(context_, n);
   return Error::kNone;
 }
 
-IoResult Shard::Write(Handle handle, std::span<const uint8_t> data) {
-  TcpConnection* c = Find(handle);
+IoResult Shard::Write(Handle connection, std::span<const uint8_t> data) {
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->Write(context_, data) : IoResult{0, Error::kBadHandle};
 }
 
-IoResult Shard::WriteExternal(Handle handle, std::span<const uint8_t> data, ReleaseFn release,
+IoResult Shard::WriteExternal(Handle connection, std::span<const uint8_t> data, ReleaseFn release,
                               void* context) {
-  TcpConnection* c = Find(handle);
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->WriteExternal(context_, data, release, context)
                       : IoResult{0, Error::kBadHandle};
 }
 
-size_t Shard::WritableBytes(Handle handle) {
-  TcpConnection* c = Find(handle);
+size_t Shard::WritableBytes(Handle connection) {
+  TcpConnection* c = Find(connection);
   return c != nullptr ? c->WritableBytes(context_) : 0;
 }
 
-Error Shard::Shutdown(Handle handle, ShutdownHow how) {
-  TcpConnection* c = Find(handle);
+Error Shard::Shutdown(Handle connection, ShutdownHow how) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   const Error e = c->Shutdown(context_, how);
   Settle(*c);
   return e;
 }
 
-Error Shard::Close(Handle handle) {
-  TcpConnection* c = Find(handle);
+Error Shard::Close(Handle connection) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   c->Close(context_);
   Settle(*c);
   return Error::kNone;
 }
 
-Error Shard::Abort(Handle handle) {
-  TcpConnection* c = Find(handle);
+Error Shard::Abort(Handle connection) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   c->Abort(context_);
   c->Close(context_);
@@ -569,15 +627,15 @@ Error Shard::Abort(Handle handle) {
   return Error::kNone;
 }
 
-Error Shard::SetOptions(Handle handle, const TcpOptionsSet& options) {
-  TcpConnection* c = Find(handle);
+Error Shard::SetOptions(Handle connection, const TcpOptionsSet& options) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   c->ApplyOptions(context_, options);
   return Error::kNone;
 }
 
-Error Shard::SetTimer(Handle handle, Instant deadline) {
-  TcpConnection* c = Find(handle);
+Error Shard::SetTimer(Handle connection, Instant deadline) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   owner_timers_.Set(c->slot(), deadline);
   return Error::kNone;

@@ -23,8 +23,8 @@
 #include "stack/listen/passive_open.h"
 #include "stack/port/port.h"
 #include "stack/shard/demux.h"
+#include "stack/shard/frame_ring.h"
 #include "stack/shard/mailbox.h"
-#include "stack/shard/relay.h"
 #include "stack/tcp/connection.h"
 #include "stack/tcp/context.h"
 #include "stack/tcp/time_wait.h"
@@ -79,9 +79,11 @@ class Shard {
 
   void set_events(ShardEvents* events) { events_ = events; }
 
-  // The other shards on the same ports, interface by interface: what concerns all of them is handed
-  // on. Before any of them is polled; they live as long as any of them is.
-  void SetSiblings(std::vector<Shard*> siblings);
+  // All shards on the same ports, interface by interface, this one among them, in the order of
+  // their index: they hand each other what was received by the wrong one (see README.md) and share
+  // the places of their listeners. Called once on each, before any is polled; they live as long as
+  // any of them is polled.
+  void SetSiblings(std::span<Shard* const> all);
 
   // Announces the addresses on their links (ARP, duplicate address detection). Once, before Poll.
   void Start(Instant now);
@@ -157,7 +159,13 @@ class Shard {
 
   uint32_t PollInterface(size_t i);
   void ReceiveBurst(size_t i, std::span<const Packet> burst);
-  uint32_t ReceiveRelayed();
+  uint32_t ReceiveHandedOver();
+  bool HandOver(uint32_t shard, size_t interface, std::span<const uint8_t> frame);
+  uint32_t HomeOf(const L4Packet& packet, const FourTuple& tuple, uint64_t hash) const;
+  bool AnswersComeHere(const FourTuple& tuple, uint64_t hash) const;
+  uint32_t Count() const { return static_cast<uint32_t>(siblings_.size()); }
+  bool Steer(const L4Packet& packet, const FourTuple& tuple, uint64_t hash);
+  void SendPlaceMessages();
   void ProcessSegments();
   void Dispatch(Segment& s, FlowId flow);
   void ToConnection(TcpConnection& c, Segment& s);
@@ -206,9 +214,9 @@ class Shard {
   SipKey port_key_;
   uint32_t next_ephemeral_ = 0;
   Mailbox mailbox_;
-  RelayBox relayed_;
-  std::vector<Shard*> siblings_;
-  bool receiving_relayed_ = false;
+  std::vector<Shard*> siblings_;                     // this one too; empty: alone
+  std::vector<std::unique_ptr<FrameRing>> inboxes_;  // by sender; none from itself
+  bool receiving_handed_over_ = false;
 };
 
 }  // namespace usher

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <string_view>
 
@@ -151,6 +152,7 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
                                    .rss_key_len = static_cast<uint8_t>(key_size),
                                    .rss_hf = rss};
     capabilities_.rss = true;
+    reta_size_ = a.info.reta_size;
   }
   rx.offloads &= a.info.rx_offload_capa;
   tx.offloads &= a.info.tx_offload_capa;
@@ -230,7 +232,9 @@ absl::Status DpdkDevice::StartQuietly() {
   running_ = true;
   if (mac_needs_promiscuous_) rte_eth_promiscuous_enable(port_);
   AcceptMulticast();
+  LearnRss();
   for (uint16_t q = 0; q < queue_pairs(); ++q) {
+    ports_[q]->rss_ = rss_ ? &*rss_ : nullptr;
     pools_[q]->FlushCache();
     ports_[q]->running_.store(true, std::memory_order_release);
   }
@@ -241,6 +245,22 @@ absl::Status DpdkDevice::StartQuietly() {
 void DpdkDevice::AcceptMulticast() {
   if (rte_eth_allmulticast_enable(port_) != 0 && !mac_needs_promiscuous_)
     rte_eth_promiscuous_enable(port_);
+}
+
+// The key and the table that the port really uses: drivers have their own ideas of both.
+void DpdkDevice::LearnRss() {
+  if (!capabilities_.rss || rss_) return;
+  std::array<uint8_t, kMaxRssKey> key;
+  rte_eth_rss_conf conf = {.rss_key = key.data(), .rss_key_len = kMaxRssKey, .rss_hf = 0};
+  std::vector<rte_eth_rss_reta_entry64> entries(reta_size_ / RTE_ETH_RETA_GROUP_SIZE + 1);
+  for (rte_eth_rss_reta_entry64& e : entries) e.mask = UINT64_MAX;
+  if (!std::has_single_bit(reta_size_) || rte_eth_dev_rss_hash_conf_get(port_, &conf) != 0 ||
+      rte_eth_dev_rss_reta_query(port_, entries.data(), reta_size_) != 0)
+    return;
+  std::vector<uint16_t> reta(reta_size_);
+  for (size_t i = 0; i < reta.size(); ++i)
+    reta[i] = entries[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+  rss_.emplace(key, conf.rss_hf, std::move(reta));
 }
 
 void DpdkDevice::WaitForLink(uint32_t wait_ms) {

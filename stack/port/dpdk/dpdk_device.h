@@ -12,6 +12,7 @@
 #include "stack/port/dpdk/dpdk_pool.h"
 #include "stack/port/dpdk/dpdk_port.h"
 #include "stack/port/dpdk/eal.h"
+#include "stack/port/dpdk/rss.h"
 
 namespace usher {
 
@@ -83,6 +84,7 @@ class DpdkDevice {
   absl::Status StartQuietly();
   absl::Status ChooseMac(const DpdkDeviceConfig& config);
   void AcceptMulticast();
+  void LearnRss();
   void WaitForLink(uint32_t wait_ms);
 
   const PortId port_;
@@ -91,6 +93,8 @@ class DpdkDevice {
   PortCapabilities capabilities_;
   bool mac_needs_promiscuous_ = false;
   bool running_ = false;
+  uint16_t reta_size_ = 0;
+  std::optional<RssTable> rss_;
   // In this order: a port uses its pool.
   std::vector<std::unique_ptr<DpdkPool>> pools_;
   std::vector<std::unique_ptr<DpdkPort>> ports_;

@@ -3,10 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "stack/port/dpdk/dpdk_pool.h"
 #include "stack/port/dpdk/eal.h"
+#include "stack/port/dpdk/rss.h"
 #include "stack/port/port.h"
 
 struct rte_mbuf;
@@ -40,6 +42,10 @@ class DpdkPort final : public Port {
   // Asks the driver, for some of which that is a system call: not once per poll.
   bool LinkUp() const override;
 
+  std::optional<uint16_t> QueueOf(const FourTuple& tuple) const override {
+    return rss_ != nullptr ? rss_->QueueOf(tuple) : std::nullopt;
+  }
+
   Counts counts() const;
 
  private:
@@ -52,6 +58,7 @@ class DpdkPort final : public Port {
   const PortId port_;
   const uint16_t queue_;
   DpdkPool& dpdk_pool_;
+  const RssTable* rss_ = nullptr;      // the device's, once it runs and if it has one
   bool can_reclaim_ = true;            // until the driver says it cannot
   std::atomic<bool> running_ = false;  // between DpdkDevice::Start and Stop
   std::atomic<uint64_t> rx_copied_ = 0;

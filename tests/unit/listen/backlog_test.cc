@@ -85,32 +85,26 @@ TEST(BacklogTest, TheNamedLimitIsTheOneThatHelps) {
       }
 }
 
-TEST(BacklogTest, SharesAddUpToTheWhole) {
+TEST(BacklogTest, DealtPlacesAddUpToTheWhole) {
   for (const ListenModel model : {kClassic, kLinux, kBsd})
-    for (const int backlog : {7, 8, 100, 1000})
+    for (const int backlog : {0, 1, 7, 8, 100, 1000})
       for (const uint32_t shards : {1u, 2u, 3u, 8u}) {
-        const BacklogLimits whole = ClampBacklog(model, backlog, 4096, 8192);
-        uint32_t places = 0;
-        uint32_t capacity = 0;
+        const uint32_t whole = PlacesOf(model, ClampBacklog(model, backlog, 4096, 8192));
+        uint32_t sum = 0;
         for (uint32_t i = 0; i < shards; ++i) {
-          const BacklogLimits share = ShareOf(model, whole, i, shards);
-          places += share.accept_limit + 1;
-          capacity += share.half_open_capacity;
+          const uint32_t places = DealtPlaces(whole, i, shards);
+          EXPECT_LE(places, whole / shards + 1);
+          EXPECT_GE(places, whole / shards);
+          sum += places;
         }
-        EXPECT_EQ(places, whole.accept_limit + 1);
-        if (model != kBsd) {
-          EXPECT_EQ(capacity, whole.half_open_capacity);
-        }
+        EXPECT_EQ(sum, whole);
       }
 }
 
-TEST(BacklogTest, EveryShardHasAPlace) {
-  const BacklogLimits whole = ClampBacklog(kLinux, 0, 4096, 8192);
-  for (uint32_t i = 0; i < 8; ++i) {
-    const BacklogLimits share = ShareOf(kLinux, whole, i, 8);
-    EXPECT_EQ(share.accept_limit, 0u);
-    EXPECT_EQ(share.half_open_capacity, 1u);
-  }
+TEST(BacklogTest, PlacesAreOneMoreThanTheLimit) {
+  EXPECT_EQ(PlacesOf(kLinux, ClampBacklog(kLinux, 5, 4096, 8192)), 6u);
+  EXPECT_EQ(PlacesOf(kClassic, ClampBacklog(kClassic, 5, 4096, 8192)), 6u);
+  EXPECT_EQ(PlacesOf(kBsd, ClampBacklog(kBsd, 5, 4096, 8192)), 8u);  // 3 * 5 / 2 + 1
 }
 
 TEST(BacklogTest, DeferAcceptCountsInSynAckTimeouts) {

@@ -198,19 +198,6 @@ TEST_F(PassiveOpenTest, SomaxconnIsReadAtListen) {
   EXPECT_EQ(L(listener).whole.held_back_by, HeldBackBy::kSomaxconn);
 }
 
-TEST_F(PassiveOpenTest, ShardsShareABacklog) {
-  uint32_t places = 0;
-  for (uint32_t shard = 0; shard < 3; ++shard) {
-    passive_config_.shard_index = shard;
-    passive_config_.shard_count = 3;
-    Make();
-    const Handle listener = Listen({.backlog = 9, .model = ListenModel::kLinux});
-    for (uint32_t i = 0; i < 20; ++i) Give(LinuxSyn(Client(i)));
-    places += L(listener).limits.accept_limit + 1;
-  }
-  EXPECT_EQ(places, 10u);
-}
-
 // ---- Close ----
 
 TEST_F(PassiveOpenTest, CloseResetsQueuedChildren) {

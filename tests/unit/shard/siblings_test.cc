@@ -1,4 +1,4 @@
-#include "stack/shard/relay.h"
+// What one queue receives and every shard must know.
 
 #include <gtest/gtest.h>
 
@@ -19,33 +19,6 @@
 
 namespace usher {
 namespace {
-
-TEST(RelayBoxTest, KeepsOrderAndItsBound) {
-  RelayBox box;
-  EXPECT_FALSE(box.pending());
-  std::array<uint8_t, RelayBox::kLargestFrame> out;
-  uint8_t interface = 0;
-  EXPECT_EQ(box.Take(&interface, out.data()), 0);
-  const std::vector<uint8_t> largest(RelayBox::kLargestFrame, 7);
-  EXPECT_FALSE(box.Post(0, std::vector<uint8_t>(RelayBox::kLargestFrame + 1)));
-  for (uint32_t start = 0; start < 3; ++start) {  // the box's end lies elsewhere each time
-    for (uint32_t i = 0; i < RelayBox::kFrames; ++i) {
-      const std::vector<uint8_t> frame(i + 1, static_cast<uint8_t>(i));
-      ASSERT_TRUE(box.Post(static_cast<uint8_t>(i % 3), frame));
-    }
-    EXPECT_FALSE(box.Post(0, largest));
-    for (uint32_t i = 0; i < RelayBox::kFrames; ++i) {
-      ASSERT_TRUE(box.pending());
-      ASSERT_EQ(box.Take(&interface, out.data()), i + 1);
-      EXPECT_EQ(interface, i % 3);
-      EXPECT_EQ(out[0], static_cast<uint8_t>(i));
-      EXPECT_EQ(out[i], static_cast<uint8_t>(i));
-    }
-    EXPECT_FALSE(box.pending());
-    ASSERT_TRUE(box.Post(1, largest));
-    EXPECT_EQ(box.Take(&interface, out.data()), RelayBox::kLargestFrame);
-  }
-}
 
 constexpr MacAddress kOurMac{{2, 0, 0, 0, 0, 1}};
 constexpr MacAddress kPeerMac{{2, 0, 0, 0, 0, 2}};
@@ -138,9 +111,9 @@ TEST_F(SiblingsTest, ArpReplyAtTheOtherQueueIsHeard) {
   EXPECT_EQ(StateAt(1, kPeer), NeighbourState::kReachable);
   EXPECT_EQ(SentTo(1), 80);  // the SYN that waited
   // Once: what is relayed is not relayed back.
-  EXPECT_EQ(stack_->shard(1).counters().Get(Counter::UsherRelayedIn), 1u);
+  EXPECT_EQ(stack_->shard(1).counters().Get(Counter::UsherHandedOverIn), 1u);
   Poll();
-  EXPECT_EQ(stack_->shard(0).counters().Get(Counter::UsherRelayedIn), 0u);
+  EXPECT_EQ(stack_->shard(0).counters().Get(Counter::UsherHandedOverIn), 0u);
 }
 
 TEST_F(SiblingsTest, NeighbourAdvertisementAtTheOtherQueueIsHeard) {
@@ -185,9 +158,9 @@ TEST_F(SiblingsTest, AFloodIsBoundedAndLeaksNothing) {
   const auto reply = ArpReply();
   for (int i = 0; i < 200; ++i) ASSERT_TRUE(ports_[0].Inject(reply));
   for (int i = 0; i < 10; ++i) stack_->Poll(0, now_);
-  EXPECT_EQ(stack_->shard(0).counters().Get(Counter::UsherRelayDropped), 200 - RelayBox::kFrames);
+  EXPECT_EQ(stack_->shard(0).counters().Get(Counter::UsherRelayDropped), 0u);
   for (int i = 0; i < 10; ++i) stack_->Poll(1, now_);
-  EXPECT_EQ(stack_->shard(1).counters().Get(Counter::UsherRelayedIn), RelayBox::kFrames);
+  EXPECT_EQ(stack_->shard(1).counters().Get(Counter::UsherHandedOverIn), 200u);
   Forget();
   const uint32_t held1 = before_[1] - pools_[1].available();
   const uint32_t held0 = before_[0] - pools_[0].available();
