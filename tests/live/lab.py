@@ -228,7 +228,8 @@ class Lab:
 
     def eal_args(self):
         vdev = {'tap': f'net_tap0,iface={self.device}',
-                'af_packet': 'net_af_packet0,iface=usherport,'
+                # A ring for what arrives while a loaded machine does not let usherd run.
+                'af_packet': 'net_af_packet0,iface=usherport,framecnt=4096,'
                              f'qpairs={self.stack.get("shards", 1)}'}[self.kind]
         return ['--no-huge', '-m', str(self.memory_mib), '--no-pci',
                 f'--file-prefix={self.instance}', f'--vdev={vdev}', *self.eal]

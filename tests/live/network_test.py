@@ -81,25 +81,12 @@ def claimed_address(kind):
         both_ways(lab, 4)
 
 
-def two_shards():
-    """Whichever queue a flow comes in by, its shard serves it, though ARP and NDP come by one only.
-    Not through af_packet: when a ring is three quarters full the kernel moves the flow to another."""
-    with Lab('tap', stack={'shards': 2}, eal=['--lcores=0@0,1@0,2@0']) as lab:
-        equal(lab.status()['shards'], 2, 'shards')
-        for version in (4, 6):
-            both_ways(lab, version)
-            for _ in range(50):
-                lab.run('curl', '-sS', '--fail', '-o', '/dev/null', lab.url('/bytes/10', version))
-
-
 def test():
     need('curl', 'ping')
     for kind in ('tap', 'af_packet'):
         for step in (small_path_mtu, advertised_router, claimed_address):
             with case(f'{kind}: {step.__name__.replace("_", " ")}'):
                 step(kind)
-    with case('tap: two shards'):
-        two_shards()
 
 
 main(test)
