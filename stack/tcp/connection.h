@@ -202,7 +202,7 @@ class TcpConnection {
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
-  bool ReceiveBeyondClose(TcpContext& ctx, Segment& s);
+  bool ResetsBeyondEnd(TcpContext& ctx, Segment& s);
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);
   void EnterQuickAck(uint32_t most);

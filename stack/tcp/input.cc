@@ -129,7 +129,7 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
   const Seq end_of_text = s.Has(TcpFlags::kFin) ? s.EndSeq() - 1 : s.EndSeq();
   const bool beyond = end_of_text > right_edge && (s.seq > right_edge || !receive_buffer_.empty());
   if (!old && !beyond) return true;
-  if (s.Has(TcpFlags::kRst)) return false;
+  if (s.Has(TcpFlags::kRst)) return IsResetBehindFin(s);
   if (s.Has(TcpFlags::kSyn)) {
     SendSynChallenge(ctx);
   } else {
@@ -216,18 +216,18 @@ bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
     Establish(ctx);
     return true;
   }
-  // RFC 5961 section 5: what is older than the largest window ever offered was never sent by the
-  // peer of this connection. What is not yet sent is answered, not believed.
+  // RFC 5961 section 5: what is not yet sent is answered, not believed. Neither is what is older
+  // than the largest window ever offered, or than all that was ever acknowledged.
+  if (s.ack > snd_nxt_) {
+    SendChallengeAck(ctx);
+    return false;
+  }
   const auto bytes_acked = static_cast<uint32_t>(snd_una_ - iss_ - 1);
   if (s.ack < snd_una_ - (acked_much_ ? max_window_ : std::min(max_window_, bytes_acked))) {
     SendChallengeAck(ctx);
     return false;
   }
-  if (s.ack > snd_nxt_) {
-    SendChallengeAck(ctx);
-    return false;
-  }
-  UpdateTsRecent(ctx, s);
+  if (s.ack >= snd_una_) UpdateTsRecent(ctx, s);
   TakeAck(ctx, s);
   AdvanceStateOnAck(ctx);
   return state_ != TcpState::kClosed;
@@ -294,14 +294,14 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   const bool has_fin = s.Has(TcpFlags::kFin);
   if (s.payload_length == 0 && !has_fin) return;
   if (fin_received_) {  // CLOSE-WAIT and later: only a repetition can come
-    if (s.EndSeq() > rcv_nxt_) return;
+    if (s.seq >= rcv_nxt_ || ResetsBeyondEnd(ctx, s)) return;
     SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
     return;
   }
   if (ecn_.echo) [[unlikely]]
     TakeCwr(s);
   const bool no_reader = !has_owner_ || (shut_read_ && fin_queued_);
-  if (no_reader && ReceiveBeyondClose(ctx, s)) return;
+  if (no_reader && ResetsBeyondEnd(ctx, s)) return;
 
   // Wholly old, or partly: what was received before is reported back (RFC 2883), the rest used.
   if (s.EndSeq() <= rcv_nxt_) {
@@ -426,8 +426,8 @@ void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
 
 // Data for an application that has let go of the connection: nobody will read it, and the peer must
 // know (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17). True: the connection was reset.
-bool TcpConnection::ReceiveBeyondClose(TcpContext& ctx, Segment& s) {
-  if (s.payload_length == 0 || s.seq + s.payload_length <= rcv_nxt_) return false;
+bool TcpConnection::ResetsBeyondEnd(TcpContext& ctx, Segment& s) {
+  if (s.seq + s.payload_length <= rcv_nxt_) return false;
   ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
   SendResetFor(ctx, s);
   Die(ctx, Error::kConnectionReset);

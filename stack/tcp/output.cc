@@ -158,6 +158,7 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next, bool windo
   persist_deadline_ = Instant::Never();
   persist_backoff_ = 0;
   EmitSegment(ctx, frame, seq, next.length, flags, next.length != 0 && !window_probe);
+  ctx.counters.Add(Counter::TcpOutSegs);
   ctx.counters.Add(Counter::TcpExtTCPOrigDataSent);
   return true;
 }
@@ -197,7 +198,6 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .payload_length = static_cast<uint16_t>(length),
                                .payload_sum = sum,
                                .tos = tos});
-  ctx.counters.Add(Counter::TcpOutSegs);
   if ((flags & TcpFlags::kAck) != 0) AckSent();
 }
 
@@ -265,6 +265,7 @@ void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {
     return;
   }
   EmitSegment(ctx, frame, seq, 0, flags);
+  ctx.counters.Add(Counter::TcpOutSegs);
 }
 
 // The number of a segment without data: SND.NXT, unless the peer took window back, when a segment
@@ -399,7 +400,7 @@ bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
   }
   if (length != 0 && r.seq + length == WriteEnd()) flags |= TcpFlags::kPsh;
   EmitSegment(ctx, frame, r.seq, length, flags);
-  ctx.counters.Add(Counter::TcpRetransSegs);
+  ctx.counters.Add(Counter::TcpRetransSegs);  // and not OutSegs (RFC 4022)
   return true;
 }
 

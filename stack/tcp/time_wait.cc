@@ -84,7 +84,7 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
     if (iss.value() == 0) iss += 1;  // zero would mean: none given
     return {Verdict::kNewSyn, iss};
   }
-  if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSEstab);
+  if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSTimewait);
   if (rst) return {};
   if (paws_reject || s.Has(TcpFlags::kAck)) records_.SetTimer(index, ctx.now + kTimeWaitLength);
   Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedTimeWait);
@@ -110,7 +110,6 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
   if (!s.Has(TcpFlags::kAck) || end <= r.rcv_nxt || s.Length() == 0) return {};
   // Data that nobody will read, or a FIN beyond a hole: reset (RFC 1122 section 4.2.2.13).
   if (!s.Has(TcpFlags::kFin) || end != r.rcv_nxt + 1) {
-    ctx.counters.Add(Counter::TcpExtTCPAbortOnData);
     SendReset(ctx.egress, ctx.counters, s);
     return {Verdict::kRemove, {}};
   }

@@ -182,11 +182,13 @@ void TcpConnection::Discard(TcpContext& ctx, size_t n) {
 // What a read says when no byte is there. Bytes that arrived before an end are delivered before it.
 std::optional<IoResult> TcpConnection::NothingToRead() {
   if (!receive_buffer_.empty()) return std::nullopt;
+  // The end of the stream was reached, whatever happened afterwards (as Linux's SOCK_DONE).
+  if (fin_received_) return IoResult{0, Error::kNone};
   if (error_ != Error::kNone && !error_reported_) {
     error_reported_ = true;
     return IoResult{0, error_};
   }
-  if (fin_received_ || shut_read_ || state_ == TcpState::kClosed) return IoResult{0, Error::kNone};
+  if (shut_read_ || state_ == TcpState::kClosed) return IoResult{0, Error::kNone};
   return IoResult{0, Error::kAgain};
 }
 
