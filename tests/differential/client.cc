@@ -23,7 +23,7 @@ constexpr uint32_t kFarMs = 100'032;
 // peer's segments are.
 constexpr uint16_t kMuchData = 88;
 // Numbers further apart than this have nothing to do with each other.
-constexpr int64_t kNear = 1 << 24;
+constexpr int64_t kNear = 1 << 20;
 
 uint64_t Mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -158,7 +158,12 @@ Bytes Client::Packet(const SegmentStep& s, uint32_t seq, uint32_t ack,
 
 Bytes Client::Make(const SegmentStep& s, uint32_t number) {
   const uint32_t base = s.seq_base == SeqBase::kIsn ? isn_ : next_;
-  const uint32_t seq = base + static_cast<uint32_t>(s.seq_delta);
+  uint32_t seq = base + static_cast<uint32_t>(s.seq_delta);
+  const bool fin = (s.flags & TcpFlags::kFin) != 0;
+  // A FIN has its number for good, and only what is acknowledgeable takes numbers.
+  if (fin_sent_ && fin && !s.fresh) seq = fin_ - s.length;
+  const bool sound = (s.flags & TcpFlags::kAck) != 0 && s.ts != TsValue::kOld &&
+                     (s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) == 0;
   uint32_t ack = static_cast<uint32_t>(s.ack_delta);
   if (s.ack_base == AckBase::kIsn) ack += server_isn_ + 1;
   if (s.ack_base == AckBase::kNext) ack += server_next_;
@@ -168,10 +173,13 @@ Bytes Client::Make(const SegmentStep& s, uint32_t number) {
   if (s.fresh) {
     isn_ = seq;
     next_ = seq + 1;
-  } else if (seq == next_ && (s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) == 0) {
-    next_ += s.length + ((s.flags & TcpFlags::kFin) != 0 ? 1 : 0);
+    fin_sent_ = false;
+  } else if (seq == next_ && sound) {
+    if (fin) fin_ = next_ + s.length;
+    fin_sent_ |= fin;
+    next_ += s.length + (fin ? 1 : 0);
   }
-  if (s.ack_base != AckBase::kNone && static_cast<int32_t>(ack - acked_) > 0 &&
+  if (s.ack_base != AckBase::kNone && seq == expected_ && static_cast<int32_t>(ack - acked_) > 0 &&
       static_cast<int32_t>(ack - server_next_) <= 0)
     acked_ = ack;
   const Bytes options = Options(s, number);
@@ -184,7 +192,7 @@ std::optional<Bytes> Client::Settle() {
   SegmentStep s;
   s.client = index_;
   s.flags = TcpFlags::kRst;
-  return Packet(s, next_, 0, {});
+  return Packet(s, expected_, 0, {});
 }
 
 // As an offset from the server's ISN that it belongs to.
@@ -192,9 +200,10 @@ std::string Client::Relative(uint32_t seq) const {
   const auto distance = [&](uint32_t isn) {
     return std::llabs(static_cast<int64_t>(static_cast<int32_t>(seq - isn)));
   };
-  if (Near(seq, server_isn_) && distance(server_isn_) <= distance(previous_isn_))
+  if (distance(server_isn_) < kNear / 8 ||
+      (Near(seq, server_isn_) && distance(server_isn_) <= distance(previous_isn_)))
     return absl::StrCat(static_cast<int32_t>(seq - server_isn_));
-  if (Near(seq, previous_isn_))
+  if (distance(previous_isn_) < kNear / 8)
     return absl::StrCat("previous isn + ", static_cast<int32_t>(seq - previous_isn_));
   return seq == 0 ? "zero" : "unrelated";
 }
@@ -249,6 +258,7 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
       server_next_ = end;
     if (tcp->has(TcpFlags::kRst)) acked_ = server_next_;  // it is over
   }
+  if (tcp->has(TcpFlags::kAck)) expected_ = tcp->ack().value();
   if (tcp->has(TcpFlags::kAck))
     absl::StrAppend(&text, " ack ", static_cast<int32_t>(tcp->ack().value() - isn_));
   else if (tcp->ack().value() != 0)

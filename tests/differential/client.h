@@ -59,9 +59,12 @@ class Client {
   uint32_t server_isn_ = 0x20000000;  // a made-up one until a SYN-ACK tells
   uint32_t previous_isn_ = 0x20000000;
   uint32_t server_next_ = 0x20000001;
+  uint32_t expected_ = 0;        // the number that the server waits for
   uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
   uint32_t first_tsval_ = 0;
   uint32_t last_tsval_ = 0;
+  uint32_t fin_ = 0;  // the number of our FIN
+  bool fin_sent_ = false;
   bool known_ = false;
   bool stamped_ = false;    // its SYN-ACK had a timestamp
   bool by_cookie_ = false;  // its SYN-ACK was a cookie

@@ -1,12 +1,407 @@
+// What a schedule showed of the rule book, read off usher's account of it. A row is recognised by
+// what a user of the stack can see: packets, counters, sockets.
 #include "tests/differential/coverage.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "stack/wire/tcp.h"
+#include "tests/differential/client.h"
+
 namespace usher::differential {
+namespace {
+
+// The rows, in the order of the rule book (stack/listen/README.md). The text is the row's name.
+constexpr const char* kRows[] = {
+    "limits: a negative backlog is somaxconn",
+    "limits: backlog above somaxconn",
+    "limits: backlog 0 admits one",
+    "limits: limit + 1 connections fit",
+    "limits: listen() again below what is queued evicts nothing",
+    "SYN: tcp_syncookies = 2, marked",
+    "SYN: half-open full, marked",
+    "SYN: half-open full, no cookies, dropped",
+    "SYN: marked and accept queue full, silence",
+    "SYN: accept queue full, dropped",
+    "SYN: last quarter, dropped",
+    "SYN: cookie sent",
+    "SYN: request stored",
+    "SYN: with FIN, dropped",
+    "SYN: to broadcast, dropped",
+    "SYN: with data, data ignored",
+    "LISTEN: ACK, no cookie sent lately, RST",
+    "LISTEN: ACK, no cookie of ours, RST",
+    "LISTEN: SYN and ACK, RST",
+    "LISTEN: RST ignored",
+    "LISTEN: nobody listens, RST",
+    "cookie: ACK makes a connection, options in the timestamp",
+    "cookie: ACK makes a connection, no timestamp",
+    "cookie: accept queue full, dropped",
+    "request: duplicate SYN, SYN-ACK again",
+    "request: duplicate SYN within 500 ms, silence",
+    "request: wrong ACK, RST, kept",
+    "request: PAWS, acknowledged",
+    "request: timestamp echo never sent, acknowledged",
+    "request: out of window, acknowledged",
+    "request: out of window within 500 ms, silence",
+    "request: RST at RCV.NXT, gone",
+    "request: RST elsewhere in the window, challenged",
+    "request: RST outside of the window, ignored",
+    "request: SYN in the window, RST, gone",
+    "request: right ACK, connection",
+    "request: right ACK with data",
+    "request: right ACK with FIN",
+    "request: right ACK, accept queue full, dropped and kept",
+    "request: completed by a later segment",
+    "request: tcp_abort_on_overflow, RST",
+    "timer: first SYN-ACK again (1 s)",
+    "timer: second (3 s)",
+    "timer: third (7 s)",
+    "timer: request gone after tcp_synack_retries",
+    "timer: request gone after TCP_SYNCNT",
+    "timer: old requests pruned",
+    "timer: a first window of one segment",
+    "timer: undone by the echo of the first SYN-ACK",
+    "defer: bare ACK dropped",
+    "defer: no SYN-ACK again after a bare ACK",
+    "defer: the last SYN-ACK after all",
+    "defer: data completes",
+    "TIME-WAIT: newer SYN reuses the pair",
+    "TIME-WAIT: it skips tcp_syncookies = 2",
+    "TIME-WAIT: old SYN, acknowledged",
+    "TIME-WAIT: PAWS rejects",
+    "TIME-WAIT: RST removes",
+    "TIME-WAIT: RST ignored by tcp_rfc1337",
+    "close: queued connections reset",
+    "close: a request's next segment, RST",
+    "close: a request goes with its timer",
+    "accept: first in, first out",
+    "accept: EAGAIN",
+    "accept: reset while it waited, still returned",
+    "accept: its first read says ECONNRESET",
+};
+
+// Reads a schedule's account from its beginning to its end.
+class Reader {
+ public:
+  std::map<std::string, uint64_t> Read(const Schedule& schedule, const Trace& trace) {
+    for (size_t i = 0; i < trace.size(); ++i) {
+      r_ = &trace[i];
+      ReadRows();
+      Step(schedule.steps[i]);
+      before_ = now_;
+    }
+    return std::move(hits_);
+  }
+
+ private:
+  // "SYN-RECV timeouts 1" and so on, by client.
+  using States = std::map<uint8_t, std::string>;
+
+  void Hit(const char* row) { ++hits_[row]; }
+  void HitIf(bool condition, const char* row) {
+    if (condition) Hit(row);
+  }
+
+  bool Rose(const char* counter) const {
+    const auto i = r_->counters.find(counter);
+    return i != r_->counters.end() && i->second > 0;
+  }
+  bool Fact(const std::string& text) const {
+    for (const std::string& f : r_->facts)
+      if (f == text) return true;
+    return false;
+  }
+  // How many packets with those flags went to the client.
+  uint32_t Sent(uint8_t client, const std::string& flags) const {
+    uint32_t n = 0;
+    for (const SeenPacket& p : r_->packets)
+      n += p.client == client && absl::StrContains(p.text, absl::StrCat("<- [", flags, "]"));
+    return n;
+  }
+  bool IsReset(uint8_t client) const { return Sent(client, "R") + Sent(client, "RA") != 0; }
+  static std::string Of(const States& states, uint8_t client) {
+    const auto i = states.find(client);
+    return i == states.end() ? "" : i->second;
+  }
+  static bool IsRequest(const std::string& state) { return absl::StartsWith(state, "SYN-RECV"); }
+  static uint32_t Timeouts(const std::string& state) {
+    return static_cast<uint32_t>(
+        std::atoi(state.c_str() + std::string("SYN-RECV timeouts ").size()));
+  }
+
+  void ReadRows() {
+    now_.clear();
+    for (const std::string& row : r_->rows) {
+      const size_t space = row.find(' ');
+      now_[static_cast<uint8_t>(std::atoi(row.c_str() + 1))] = row.substr(space + 1);
+    }
+    for (const std::string& f : r_->facts)
+      if (std::sscanf(f.c_str(), "accept queue %u/%u", &queue_, &limit_) == 2 &&
+          queue_ == limit_ + 1)
+        Hit(limit_ == 0 ? "limits: backlog 0 admits one" : "limits: limit + 1 connections fit");
+  }
+
+  void Step(const usher::differential::Step& s) {
+    switch (s.kind) {
+      case StepKind::kSysctl:
+        sysctls_[s.name] = std::atoi(s.value.c_str());
+        break;
+      case StepKind::kListen:
+        listening_ = true;
+        syncnt_ = s.syncnt;
+        HitIf(s.backlog < 0, "limits: a negative backlog is somaxconn");
+        HitIf(s.backlog > Sysctl("net.core.somaxconn", 4096), "limits: backlog above somaxconn");
+        break;
+      case StepKind::kBacklog:
+        HitIf(queue_ > limit_ + 1, "limits: listen() again below what is queued evicts nothing");
+        break;
+      case StepKind::kCloseListener:
+        listening_ = false;
+        for (const SeenPacket& p : r_->packets)
+          HitIf(IsReset(p.client), "close: queued connections reset");
+        break;
+      case StepKind::kSegment:
+        Segment(s.segment);
+        break;
+      case StepKind::kAccept:
+        Accept();
+        break;
+      case StepKind::kRead:
+        HitIf(returned_dead_.erase(s.client) != 0 && !r_->facts.empty() &&
+                  absl::EndsWith(r_->facts[0], "ECONNRESET"),
+              "accept: its first read says ECONNRESET");
+        break;
+      case StepKind::kWrite:
+        if (retransmitted_by_timer_.contains(s.client) && Fact("write = 0")) {
+          const size_t n = r_->packets.size();
+          HitIf(n == 1, "timer: a first window of one segment");
+          HitIf(n > 1, "timer: undone by the echo of the first SYN-ACK");
+        }
+        break;
+      case StepKind::kWait:
+        Wait();
+        break;
+      default:
+        break;
+    }
+  }
+
+  void Accept() {
+    HitIf(Fact("accept = EAGAIN"), "accept: EAGAIN");
+    unsigned client;
+    if (r_->facts.empty() || std::sscanf(r_->facts[0].c_str(), "accept: c%u = 0", &client) != 1)
+      return;
+    Hit("accept: first in, first out");
+    if (before_.contains(static_cast<uint8_t>(client))) return;
+    Hit("accept: reset while it waited, still returned");
+    returned_dead_.insert(static_cast<uint8_t>(client));
+  }
+
+  int Sysctl(const char* name, int otherwise) const {
+    const auto i = sysctls_.find(name);
+    return i == sysctls_.end() ? otherwise : i->second;
+  }
+
+  void Segment(const SegmentStep& s) {
+    const std::string state = Of(before_, s.client);
+    if (IsRequest(state))
+      AtRequest(s, state);
+    else if (state.empty())
+      AtListener(s);
+    else if (state == "TIME-WAIT")
+      InTimeWait(s);
+  }
+
+  static bool Has(const SegmentStep& s, uint16_t flag) { return (s.flags & flag) != 0; }
+
+  void AtListener(const SegmentStep& s) {
+    const bool syn = Has(s, TcpFlags::kSyn), ack = Has(s, TcpFlags::kAck),
+               rst = Has(s, TcpFlags::kRst);
+    if (!listening_) {
+      HitIf(IsReset(s.client), "LISTEN: nobody listens, RST");
+      return;
+    }
+    if (rst) {
+      HitIf(r_->packets.empty(), "LISTEN: RST ignored");
+    } else if (syn && ack) {
+      HitIf(IsReset(s.client), "LISTEN: SYN and ACK, RST");
+    } else if (ack) {
+      CookieAck(s);
+    } else if (syn && Has(s, TcpFlags::kFin)) {
+      HitIf(r_->packets.empty(), "SYN: with FIN, dropped");
+    } else if (syn) {
+      Syn(s);
+    }
+  }
+
+  void Syn(const SegmentStep& s) {
+    const bool marked = Rose("TcpExtTCPReqQFullDoCookies");
+    const bool overflow = Rose("TcpExtListenOverflows");
+    const bool two = Sysctl("net.ipv4.tcp_syncookies", 1) == 2;
+    HitIf(marked && two, "SYN: tcp_syncookies = 2, marked");
+    HitIf(marked && !two, "SYN: half-open full, marked");
+    HitIf(Rose("TcpExtTCPReqQFullDrop"), "SYN: half-open full, no cookies, dropped");
+    HitIf(marked && overflow, "SYN: marked and accept queue full, silence");
+    HitIf(!marked && overflow, "SYN: accept queue full, dropped");
+    HitIf(s.to_broadcast && Rose("TcpExtListenDrops"), "SYN: to broadcast, dropped");
+    HitIf(
+        !s.to_broadcast && Rose("TcpExtListenDrops") && !overflow && !Rose("TcpExtTCPReqQFullDrop"),
+        "SYN: last quarter, dropped");
+    HitIf(Rose("TcpExtSyncookiesSent"), "SYN: cookie sent");
+    HitIf(IsRequest(Of(now_, s.client)), "SYN: request stored");
+    HitIf(s.length != 0 && Sent(s.client, "SA") != 0, "SYN: with data, data ignored");
+    Forget(s.client);
+  }
+
+  // A new beginning.
+  void Forget(uint8_t client) {
+    kept_.erase(client);
+    deferred_.erase(client);
+    retransmitted_by_timer_.erase(client);
+  }
+
+  void CookieAck(const SegmentStep& s) {
+    if (Rose("TcpExtSyncookiesRecv")) {
+      HitIf(Rose("TcpExtListenOverflows"), "cookie: accept queue full, dropped");
+      if (!Rose("TcpPassiveOpens")) return;
+      Hit(s.ts != TsValue::kNone ? "cookie: ACK makes a connection, options in the timestamp"
+                                 : "cookie: ACK makes a connection, no timestamp");
+    } else if (IsReset(s.client)) {
+      Hit(Rose("TcpExtSyncookiesFailed") ? "LISTEN: ACK, no cookie of ours, RST"
+                                         : "LISTEN: ACK, no cookie sent lately, RST");
+    }
+  }
+
+  void AtRequest(const SegmentStep& s, const std::string&) {
+    const bool syn = Has(s, TcpFlags::kSyn), ack = Has(s, TcpFlags::kAck),
+               rst = Has(s, TcpFlags::kRst);
+    const bool stays = IsRequest(Of(now_, s.client));
+    if (!listening_) {
+      HitIf(IsReset(s.client), "close: a request's next segment, RST");
+      return;
+    }
+    if (rst) {
+      HitIf(Rose("TcpExtEmbryonicRsts"), "request: RST at RCV.NXT, gone");
+      HitIf(Rose("TcpExtTCPChallengeACK"), "request: RST elsewhere in the window, challenged");
+      HitIf(!ack && stays && r_->packets.empty() && r_->counters.size() == 1,
+            "request: RST outside of the window, ignored");
+    } else if (Rose("TcpExtPAWSEstab")) {
+      HitIf(Sent(s.client, "A") != 0, "request: PAWS, acknowledged");
+    } else if (Rose("TcpExtTSEcrRejected")) {
+      HitIf(Sent(s.client, "A") != 0, "request: timestamp echo never sent, acknowledged");
+    } else if (syn && !ack) {
+      HitIf(Sent(s.client, "SA") != 0, "request: duplicate SYN, SYN-ACK again");
+      HitIf(Rose("TcpExtTCPACKSkippedSynRecv") && s.seq_base == SeqBase::kIsn,
+            "request: duplicate SYN within 500 ms, silence");
+      HitIf(Rose("TcpExtEmbryonicRsts"), "request: SYN in the window, RST, gone");
+    } else if (ack && !syn) {
+      AckOfRequest(s, stays);
+    }
+  }
+
+  void AckOfRequest(const SegmentStep& s, bool stays) {
+    const bool reset = IsReset(s.client), overflow = Rose("TcpExtListenOverflows");
+    if (Rose("TcpPassiveOpens")) {
+      Hit("request: right ACK, connection");
+      HitIf(s.length != 0, "request: right ACK with data");
+      HitIf(Has(s, TcpFlags::kFin), "request: right ACK with FIN");
+      HitIf(kept_.erase(s.client) != 0, "request: completed by a later segment");
+      HitIf(deferred_.erase(s.client) != 0 && s.length != 0, "defer: data completes");
+      return;
+    }
+    HitIf(overflow && reset, "request: tcp_abort_on_overflow, RST");
+    if (overflow && stays) {
+      Hit("request: right ACK, accept queue full, dropped and kept");
+      kept_.insert(s.client);
+    }
+    if (Rose("TcpExtTCPDeferAcceptDrop")) {
+      Hit("defer: bare ACK dropped");
+      deferred_.insert(s.client);
+      return;
+    }
+    HitIf(!overflow && reset && stays, "request: wrong ACK, RST, kept");
+    HitIf(Sent(s.client, "A") != 0, "request: out of window, acknowledged");
+    HitIf(Rose("TcpExtTCPACKSkippedSynRecv"), "request: out of window within 500 ms, silence");
+  }
+
+  void InTimeWait(const SegmentStep& s) {
+    const bool gone = Of(now_, s.client) != "TIME-WAIT";
+    if (Rose("TcpExtPAWSTimewait")) {
+      Hit("TIME-WAIT: PAWS rejects");
+    } else if (Has(s, TcpFlags::kRst)) {
+      HitIf(gone, "TIME-WAIT: RST removes");
+      HitIf(!gone && Sysctl("net.ipv4.tcp_rfc1337", 0) != 0 && s.seq_delta == 0 &&
+                s.seq_base == SeqBase::kNext,
+            "TIME-WAIT: RST ignored by tcp_rfc1337");
+    } else if (Has(s, TcpFlags::kSyn) && !Has(s, TcpFlags::kAck)) {
+      HitIf(Sent(s.client, "SA") != 0, "TIME-WAIT: newer SYN reuses the pair");
+      HitIf(Sent(s.client, "SA") != 0 && Sysctl("net.ipv4.tcp_syncookies", 1) == 2,
+            "TIME-WAIT: it skips tcp_syncookies = 2");
+      HitIf(!gone && Sent(s.client, "A") != 0, "TIME-WAIT: old SYN, acknowledged");
+    }
+  }
+
+  void Wait() {
+    static constexpr const char* kResends[] = {"timer: first SYN-ACK again (1 s)",
+                                               "timer: second (3 s)", "timer: third (7 s)"};
+    for (const auto& [client, state] : before_) {
+      if (!IsRequest(state)) continue;
+      const std::string after = Of(now_, client);
+      const uint32_t sent = Sent(client, "SA");
+      const uint32_t from = Timeouts(state);
+      if (!listening_) {
+        HitIf(after.empty(), "close: a request goes with its timer");
+        continue;
+      }
+      const bool deferred = deferred_.contains(client);
+      for (uint32_t n = from; n < from + sent && n < 3 && !deferred; ++n) Hit(kResends[n]);
+      if (from + sent >= 2) retransmitted_by_timer_.insert(client);
+      if (IsRequest(after)) {
+        HitIf(deferred && sent == 0 && Timeouts(after) > from,
+              "defer: no SYN-ACK again after a bare ACK");
+        HitIf(deferred && sent != 0, "defer: the last SYN-ACK after all");
+      } else if (!deferred) {
+        Gone(from + sent);
+      }
+    }
+  }
+
+  // A request ended by its timer after so many timeouts.
+  void Gone(uint32_t timeouts) {
+    const auto retries =
+        static_cast<uint32_t>(syncnt_ != 0 ? syncnt_ : Sysctl("net.ipv4.tcp_synack_retries", 5));
+    if (timeouts < retries)
+      Hit("timer: old requests pruned");
+    else
+      Hit(syncnt_ != 0 ? "timer: request gone after TCP_SYNCNT"
+                       : "timer: request gone after tcp_synack_retries");
+  }
+
+  const StepResult* r_ = nullptr;
+  States before_, now_;
+  unsigned queue_ = 0, limit_ = 0;
+  bool listening_ = false;
+  int syncnt_ = 0;
+  std::map<std::string, int> sysctls_;
+  std::set<uint8_t> kept_, deferred_, returned_dead_, retransmitted_by_timer_;
+  std::map<std::string, uint64_t> hits_;
+};
+
+}  // namespace
 
 const std::vector<std::string>& AllRows() {
-  static const std::vector<std::string> rows = {};
+  static const std::vector<std::string> rows(std::begin(kRows), std::end(kRows));
   return rows;
 }
 
-std::map<std::string, uint64_t> RowsHit(const Schedule&, const Trace&) { return {}; }
+std::map<std::string, uint64_t> RowsHit(const Schedule& schedule, const Trace& trace) {
+  return Reader().Read(schedule, trace);
+}
 
 }  // namespace usher::differential

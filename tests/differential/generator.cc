@@ -23,19 +23,26 @@ struct Profile {
 };
 
 constexpr Profile kProfiles[] = {
-    {"mixed", 280, 6, 24, 4, 2500},      {"overflow", 200, 10, 30, 2, 2500},
-    {"half-open", 150, 12, 24, 3, 2500}, {"quarter", 60, 10, 20, 0, 0},
+    {"mixed", 250, 6, 24, 4, 2500},      {"overflow", 190, 10, 30, 2, 2500},
+    {"half-open", 140, 12, 24, 3, 2500}, {"quarter", 50, 10, 20, 0, 0},
     {"request", 140, 3, 18, 6, 2500},    {"timers", 50, 5, 16, 12, 6000},
-    {"old", 10, 4, 10, 25, 16500},       {"pruning", 15, 12, 0, 0, 0},
-    {"time-wait", 75, 3, 24, 3, 2500},   {"defer", 20, 4, 14, 12, 6500},
+    {"old", 20, 4, 10, 25, 16500},       {"pruning", 25, 12, 0, 0, 0},
+    {"time-wait", 65, 3, 18, 3, 2500},   {"defer", 30, 4, 14, 14, 6500},
+    {"close", 40, 5, 8, 10, 4500},
 };
 
 // Where a client stands, as the generator believes.
 enum class Phase : uint8_t { kIdle, kSynSent, kOpen, kClosing };
 
+// So that neighbouring seeds have nothing in common.
+uint64_t Scatter(uint64_t seed) {
+  SeededRandom random(seed);
+  return random.Next64() ^ (random.Next64() << 1);
+}
+
 class Generator {
  public:
-  explicit Generator(uint64_t seed) : random_(seed * 0x9e3779b97f4a7c15ull + 77) {
+  explicit Generator(uint64_t seed) : random_(Scatter(seed)) {
     schedule_.seed = seed;
     uint64_t draw = random_.Uniform(1000);
     profile_ = &kProfiles[0];
@@ -45,6 +52,7 @@ class Generator {
       draw -= p.weight;
     }
     schedule_.profile = profile_->name;
+    schedule_.ipv6 = Chance(25);
     clients_ = 1 + static_cast<uint32_t>(random_.Uniform(profile_->clients));
     if (Is("pruning") || Is("quarter")) clients_ = profile_->clients;
     phases_.resize(clients_, Phase::kIdle);
@@ -59,6 +67,7 @@ class Generator {
     } else {
       if (Is("time-wait")) TimeWait();
       if (Is("old")) Old();
+      if (Is("close")) Close();
       const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
       for (uint64_t i = 0; i < n; ++i) Any();
     }
@@ -116,10 +125,10 @@ class Generator {
   void Listen() {
     Step s;
     s.kind = StepKind::kListen;
-    s.backlog = Is("pruning") ? Pick({0, 2, 4, 8, 12, 16}) : Backlog();
+    s.backlog = Is("pruning") ? Pick({4, 5, 8, 12, 16}) : Backlog();
     if (Is("pruning") && s.backlog < 12) PadSomaxconn();
     if (Is("defer") || Chance(3)) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
-    if (!Is("pruning") && Chance(6)) s.syncnt = Pick<uint8_t>({1, 2, 3});
+    if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 2, 3});
     schedule_.steps.push_back(s);
   }
   void PadSomaxconn() { Sysctl("net.core.somaxconn", 4096); }
@@ -181,7 +190,7 @@ class Generator {
     if (Chance(profile_->wait) && Wait()) return;
     const uint64_t draw = random_.Uniform(100);
     if (draw < 12) return Call();
-    if (draw < 14) return Admin();
+    if (draw < 15) return Admin();
     const auto c = static_cast<uint32_t>(random_.Uniform(clients_));
     switch (phases_[c]) {
       case Phase::kIdle:
@@ -201,7 +210,7 @@ class Generator {
       SegmentStep& s = Ack(c);
       if (Chance(20)) s.length = Pick<uint16_t>({1, 10, 500, 1460});
       if (s.length != 0) s.flags |= TcpFlags::kPsh;
-      if (Chance(6)) s.flags |= TcpFlags::kFin;
+      if (s.length < 88 && Chance(6)) s.flags |= TcpFlags::kFin;
       phases_[c] = Phase::kOpen;
       return;
     }
@@ -308,6 +317,9 @@ class Generator {
       case 4: {
         Segment(c, TcpFlags::kRst);
         phases_[c] = Phase::kClosing;
+        if (!Chance(40)) break;
+        for (int i = 0; i < 3; ++i) schedule_.steps.emplace_back();  // accept
+        OfConnection(c, StepKind::kRead);
         break;
       }
       case 5:
@@ -355,9 +367,7 @@ class Generator {
         schedule_.steps.push_back(s);
         break;
       case 3:
-        s.kind = StepKind::kCloseListener;
-        schedule_.steps.push_back(s);
-        if (Chance(50)) Listen();
+        CloseListener();
         break;
       case 4:
         Sysctl("net.ipv4.tcp_syncookies", Pick({0, 1, 2}));
@@ -372,6 +382,13 @@ class Generator {
         Sysctl("net.core.somaxconn", Pick({1, 3, 4096}));
         break;
     }
+  }
+
+  void CloseListener() {
+    Step s;
+    s.kind = StepKind::kCloseListener;
+    schedule_.steps.push_back(s);
+    if (Chance(50)) Listen();
   }
 
   // ---- Waits ----
@@ -418,7 +435,7 @@ class Generator {
   // step meets one; then time until each had three timeouts and more.
   void Pruning() {
     constexpr uint32_t kApartMs = 400;  // timeouts come in the middle between two
-    const auto n = static_cast<uint32_t>(4 + random_.Uniform(8));
+    const auto n = static_cast<uint32_t>(6 + random_.Uniform(6));
     for (uint32_t c = 0; c < n; ++c) {
       Syn(c);
       if (Chance(20)) Ack(c);
@@ -436,11 +453,23 @@ class Generator {
     now_ms_ += ms;
   }
 
-  // Requests that live long.
+  // Requests that live long, and what their connections may send at first.
   void Old() {
     Syn(0);
     if (Chance(50)) Syn(clients_ - 1);
-    WaitUntilSafe(4000, 9000);
+    if (!WaitUntilSafe(3300, 9000)) return;
+    SegmentStep& s = Ack(0);
+    s.echo = Pick({TsEcho::kLast, TsEcho::kFirst});
+    phases_[0] = Phase::kOpen;
+    Step accept;
+    schedule_.steps.push_back(accept);
+    Step write;
+    write.kind = StepKind::kWrite;
+    write.bytes = 2600;
+    schedule_.steps.push_back(write);
+    SegmentStep& rst = Segment(0, TcpFlags::kRst);
+    rst.seq_delta = 0;
+    phases_[0] = Phase::kClosing;
   }
 
   // A connection that the server closes first, all the way to TIME-WAIT.
@@ -453,8 +482,35 @@ class Generator {
     OfConnection(0, StepKind::kClose);
     if (Chance(85)) Ack(0);
     Ack(0, TcpFlags::kFin);
-    Ack(0);
+    if (Chance(30)) Ack(0);
     phases_[0] = Phase::kClosing;
+    switch (random_.Uniform(6)) {
+      case 0:
+        Segment(0, TcpFlags::kRst);
+        break;
+      case 1:
+        Ack(0).ts = TsValue::kOld;
+        break;
+      case 2:
+        Sysctl("net.ipv4.tcp_syncookies", Pick({0, 2}));
+        NewSyn(0);
+        break;
+      default:
+        break;
+    }
+  }
+
+  // Clients in all states when the listener goes.
+  void Close() {
+    for (uint32_t c = 0; c < clients_; ++c) {
+      Syn(c);
+      if (!Chance(50)) continue;
+      Ack(c);
+      phases_[c] = Phase::kOpen;
+    }
+    if (Chance(30)) schedule_.steps.emplace_back();  // accept
+    CloseListener();
+    if (Chance(50)) Wait();
   }
 
   SeededRandom random_;

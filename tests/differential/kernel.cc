@@ -97,6 +97,8 @@ class Kernel final : public Subject {
     // What earlier connections taught about a peer must not colour later ones.
     WriteSysctl("net.ipv4.tcp_no_metrics_save", "1");
     WriteSysctl("net.ipv4.tcp_ecn", "0");
+    // Acknowledgments held back for a millisecond are a matter of the machine's speed.
+    WriteSysctl("net.ipv4.tcp_comp_sack_nr", "0");
     OpenDevice();
     for (const char* name : kSharedSysctls) {
       std::string value = Slurp(PathOf(name));
@@ -274,6 +276,16 @@ class Kernel final : public Subject {
     WriteSysctl(absl::StrCat("net.ipv6.conf.", kDevice, ".accept_dad"), "0");
     Check(ioctl(fd, SIOCSIFADDR, &request) == 0, "IPv6 address");
     close(fd);
+    // Ready once its flags lack IFA_F_TENTATIVE; a worker of the kernel sees to that.
+    constexpr unsigned kTentative = 0x40;
+    for (;;) {
+      const std::string table = Slurp("/proc/net/if_inet6");
+      const size_t row = table.find("20010002");
+      unsigned flags = kTentative;
+      if (row != std::string::npos) std::sscanf(table.c_str() + row, "%*s %*x %*x %*x %x", &flags);
+      if ((flags & kTentative) == 0) return;
+      usleep(1000);
+    }
   }
 
   void Drain() {

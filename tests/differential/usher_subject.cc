@@ -85,6 +85,7 @@ class Usher final : public Subject {
       if (!c) Fail("accept returned a stranger");
       *client = *c;
       connections_[*c] = handle;
+      ends_read_.erase(handle.index);
     }
     Poll();
     return error;
@@ -95,14 +96,14 @@ class Usher final : public Subject {
     bytes->resize(100'000);
     size_t have = 0;
     IoResult r;
-    // As one recv() on Linux: what is there, and an error only if nothing is.
+    // As one recv() on Linux: all that is there, and an error only if nothing is.
+    const TcpConnection* c = shard().Find(i->second);
     do {
       r = shard().Read(i->second, std::span(*bytes).subspan(have));
       have += r.bytes;
-    } while (r.bytes != 0);
+    } while (r.bytes != 0 && c->readable_bytes() != 0);
     bytes->resize(have);
-    if (have == 0 && r.error == Error::kNone)
-      ends_read_.insert_or_assign(i->second.index, i->second);
+    if (c->peer_closed()) ends_read_[i->second.index] = c->tuple();
     Poll();
     return have != 0 ? 0 : ToErrno(r.error);
   }
@@ -208,7 +209,7 @@ class Usher final : public Subject {
   }
   bool EndWasRead(const TcpConnection& c) {
     const auto i = ends_read_.find(c.slot());
-    return i != ends_read_.end() && shard().Find(i->second) == &c;
+    return i != ends_read_.end() && i->second == c.tuple();
   }
 
   Shard& shard() { return stack_->shard(0); }
@@ -239,7 +240,7 @@ class Usher final : public Subject {
   std::unique_ptr<Stack> stack_;
   Handle listener_;
   std::map<uint8_t, Handle> connections_;
-  std::map<uint32_t, Handle> ends_read_;  // slots whose end of stream was read
+  std::map<uint32_t, FourTuple> ends_read_;  // slots whose end of stream was read
   std::vector<SentPacket> sent_;
 };
 
