@@ -202,6 +202,7 @@ class TcpConnection {
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
+  bool IsAsPredicted(const Segment& s) const;
   bool ResetsBeyondEnd(TcpContext& ctx, Segment& s);
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);

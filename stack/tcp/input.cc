@@ -169,9 +169,10 @@ bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
 bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   if (s.Has(TcpFlags::kRst)) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
-    const bool at_sacked_end =
-        options_in_use_.sack && HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
-    if (s.seq != rcv_nxt_ && !at_sacked_end && !IsResetBehindFin(s)) {
+    const bool at_sacked_end = out_of_order_fin_
+                                   ? s.seq == fin_seq_ + 1
+                                   : HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
+    if (s.seq != rcv_nxt_ && !(options_in_use_.sack && at_sacked_end) && !IsResetBehindFin(s)) {
       SendChallengeAck(ctx);
       return false;
     }
@@ -222,15 +223,22 @@ bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
     SendChallengeAck(ctx);
     return false;
   }
+  // As Linux, which takes the timestamp of an old acknowledgment only on its short path.
+  if (s.ack >= snd_una_ || IsAsPredicted(s)) UpdateTsRecent(ctx, s);
   const auto bytes_acked = static_cast<uint32_t>(snd_una_ - iss_ - 1);
   if (s.ack < snd_una_ - (acked_much_ ? max_window_ : std::min(max_window_, bytes_acked))) {
     SendChallengeAck(ctx);
     return false;
   }
-  if (s.ack >= snd_una_) UpdateTsRecent(ctx, s);
   TakeAck(ctx, s);
   AdvanceStateOnAck(ctx);
   return state_ != TcpState::kClosed;
+}
+
+// What header prediction hopes for (Jacobson 1990), in a segment without data.
+bool TcpConnection::IsAsPredicted(const Segment& s) const {
+  return state_ == TcpState::kEstablished && s.Length() == 0 && s.seq == rcv_nxt_ &&
+         rcv_nxt_ == rcv_wup_ && OfferedWindow(s) == snd_wnd_ && !HasOutOfOrder();
 }
 
 // The part of the fifth step that depends on the state: has our FIN been acknowledged?
@@ -294,7 +302,11 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   const bool has_fin = s.Has(TcpFlags::kFin);
   if (s.payload_length == 0 && !has_fin) return;
   if (fin_received_) {  // CLOSE-WAIT and later: only a repetition can come
-    if (s.seq >= rcv_nxt_ || ResetsBeyondEnd(ctx, s)) return;
+    if (s.seq >= rcv_nxt_) {
+      if (ack_pending_) WantOutput(ctx);
+      return;
+    }
+    if (ResetsBeyondEnd(ctx, s)) return;
     SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
     return;
   }
@@ -360,7 +372,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (HasHole()) DrainReassembly(ctx);
+  if (HasHole() && !fin_received_now_) DrainReassembly(ctx);  // nothing stands behind a FIN
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);

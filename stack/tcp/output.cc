@@ -50,6 +50,8 @@ void TcpConnection::Flush(TcpContext& ctx) {
       SendAck(ctx);
     } else if (delayed_ack_deadline_ == Instant::Never()) {
       ArmDelayedAck(ctx);
+    } else if (delayed_ack_deadline_ <= ctx.now + Duration::Millis(ack_timeout_ms_ / 4)) {
+      SendAck(ctx);  // soon due, and this is the time to send
     }
   }
   ArmTimers(ctx);

@@ -93,7 +93,7 @@ TEST_P(TimeWaitTest, PawsStopsAnOldSyn) {
   Give(SynOf(P(1000)).Timestamps(1, 0));
   EXPECT_THAT(TakeOne(), HasFlags("A"));
   EXPECT_EQ(Records(), 1u);
-  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtPAWSTimewait), 1u);
 }
 
 TEST_P(TimeWaitTest, BeyondTheBucketsNoRecordIsKept) {
