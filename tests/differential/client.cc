@@ -182,6 +182,7 @@ Bytes Client::Make(const SegmentStep& s, uint32_t number) {
   if (s.ack_base != AckBase::kNone && seq == expected_ && static_cast<int32_t>(ack - acked_) > 0 &&
       static_cast<int32_t>(ack - server_next_) <= 0)
     acked_ = ack;
+  last_ack_ = ack;
   const Bytes options = Options(s, number);
   return Packet(s, seq, ack, options);
 }
@@ -250,7 +251,9 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
     // Only of SYN-ACKs: whether another segment's has ticked on since depends on the machine.
     if (options.timestamps) last_tsval_ = options.timestamps->value;
   } else {
-    absl::StrAppend(&text, " seq ", Relative(seq));
+    // A RST for a segment with an ACK has that one's number; which ISN it was counted from is ours.
+    const bool echoed = tcp->has(TcpFlags::kRst) && !tcp->has(TcpFlags::kAck) && seq == last_ack_;
+    absl::StrAppend(&text, " seq ", echoed ? "as acknowledged" : Relative(seq));
     const uint32_t end =
         seq + static_cast<uint32_t>(tcp->payload().size()) + (tcp->has(TcpFlags::kFin) ? 1 : 0);
     if (!tcp->has(TcpFlags::kRst) && Near(end, server_next_) &&

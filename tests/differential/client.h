@@ -61,6 +61,7 @@ class Client {
   uint32_t server_next_ = 0x20000001;
   uint32_t expected_ = 0;        // the number that the server waits for
   uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
+  uint32_t last_ack_ = 0;        // of the segment last sent
   uint32_t first_tsval_ = 0;
   uint32_t last_tsval_ = 0;
   uint32_t fin_ = 0;  // the number of our FIN

@@ -41,7 +41,9 @@ constexpr const char* kRows[] = {
     "LISTEN: nobody listens, RST",
     "cookie: ACK makes a connection, options in the timestamp",
     "cookie: ACK makes a connection, no timestamp",
+    "cookie: the MSS it carried, seen in what is sent",
     "cookie: accept queue full, dropped",
+    "ECN: SYN asked for it, refused",
     "request: duplicate SYN, SYN-ACK again",
     "request: duplicate SYN within 500 ms, silence",
     "request: wrong ACK, RST, kept",
@@ -73,6 +75,7 @@ constexpr const char* kRows[] = {
     "defer: data completes",
     "TIME-WAIT: newer SYN reuses the pair",
     "TIME-WAIT: it skips tcp_syncookies = 2",
+    "TIME-WAIT: it skips the last quarter",
     "TIME-WAIT: old SYN, acknowledged",
     "TIME-WAIT: PAWS rejects",
     "TIME-WAIT: RST removes",
@@ -178,6 +181,8 @@ class Reader {
               "accept: its first read says ECONNRESET");
         break;
       case StepKind::kWrite:
+        HitIf(by_cookie_.contains(s.client) && r_->packets.size() > 1,
+              "cookie: the MSS it carried, seen in what is sent");
         if (retransmitted_by_timer_.contains(s.client) && Fact("write = 0")) {
           const size_t n = r_->packets.size();
           HitIf(n == 1, "timer: a first window of one segment");
@@ -253,9 +258,13 @@ class Reader {
     HitIf(
         !s.to_broadcast && Rose("TcpExtListenDrops") && !overflow && !Rose("TcpExtTCPReqQFullDrop"),
         "SYN: last quarter, dropped");
-    HitIf(Rose("TcpExtSyncookiesSent"), "SYN: cookie sent");
+    const bool cookie = Rose("TcpExtSyncookiesSent");
+    HitIf(cookie, "SYN: cookie sent");
     HitIf(IsRequest(Of(now_, s.client)), "SYN: request stored");
     HitIf(s.length != 0 && Sent(s.client, "SA") != 0, "SYN: with data, data ignored");
+    constexpr uint16_t kEcn = TcpFlags::kEce | TcpFlags::kCwr;
+    const bool asked = (s.flags & kEcn) == kEcn;
+    HitIf(asked && Sent(s.client, "SA") != 0, "ECN: SYN asked for it, refused");
     Forget(s.client);
   }
 
@@ -263,6 +272,7 @@ class Reader {
   void Forget(uint8_t client) {
     kept_.erase(client);
     deferred_.erase(client);
+    by_cookie_.erase(client);
     retransmitted_by_timer_.erase(client);
   }
 
@@ -270,6 +280,7 @@ class Reader {
     if (Rose("TcpExtSyncookiesRecv")) {
       HitIf(Rose("TcpExtListenOverflows"), "cookie: accept queue full, dropped");
       if (!Rose("TcpPassiveOpens")) return;
+      by_cookie_.insert(s.client);
       Hit(s.ts != TsValue::kNone ? "cookie: ACK makes a connection, options in the timestamp"
                                  : "cookie: ACK makes a connection, no timestamp");
     } else if (IsReset(s.client)) {
@@ -343,8 +354,16 @@ class Reader {
       HitIf(Sent(s.client, "SA") != 0, "TIME-WAIT: newer SYN reuses the pair");
       HitIf(Sent(s.client, "SA") != 0 && Sysctl("net.ipv4.tcp_syncookies", 1) == 2,
             "TIME-WAIT: it skips tcp_syncookies = 2");
+      HitIf(Sent(s.client, "SA") != 0 && InLastQuarter(), "TIME-WAIT: it skips the last quarter");
       HitIf(!gone && Sent(s.client, "A") != 0, "TIME-WAIT: old SYN, acknowledged");
     }
+  }
+
+  bool InLastQuarter() const {
+    int requests = 0;
+    for (const auto& row : before_) requests += IsRequest(row.second);
+    const int most = Sysctl("net.ipv4.tcp_max_syn_backlog", 128);
+    return Sysctl("net.ipv4.tcp_syncookies", 1) == 0 && most - requests < most / 4;
   }
 
   void Wait() {
@@ -389,7 +408,7 @@ class Reader {
   bool listening_ = false;
   int syncnt_ = 0;
   std::map<std::string, int> sysctls_;
-  std::set<uint8_t> kept_, deferred_, returned_dead_, retransmitted_by_timer_;
+  std::set<uint8_t> kept_, deferred_, by_cookie_, returned_dead_, retransmitted_by_timer_;
   std::map<std::string, uint64_t> hits_;
 };
 

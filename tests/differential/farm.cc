@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -24,6 +25,8 @@ namespace {
 
 uint64_t late_runs = 0;
 constexpr uint32_t kMostRepeats = 20;
+// A difference that none of so many further runs of the schedule shows is the machine's.
+constexpr uint32_t kRepetitions = 3;
 
 // While it plays to the kernel a process goes before others: it mostly sleeps, and must wake in
 // time.
@@ -62,17 +65,23 @@ std::string Run(const Schedule& schedule) {
   return text;
 }
 
+// What is to be played, and what is known of it.
+struct Task {
+  uint64_t seed = 0;
+  uint32_t late = 0;             // runs that were too late
+  uint32_t same_again = 0;       // runs without difference after one with
+  std::optional<Verdict> first;  // the run that differed
+};
+
 struct Child {
   pid_t pid = -1;
   int fd = -1;
   std::string text;
-  uint64_t seed = 0;
-  uint32_t repeats = 0;
+  Task task;
 };
 
 Child Start(const Schedule& schedule) {
   Child child;
-  child.seed = schedule.seed;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return child;
   std::fflush(nullptr);
@@ -175,18 +184,36 @@ Verdict Judge(const Schedule& schedule) {
   return v;
 }
 
+namespace {
+
+// Takes a run's verdict. True: the schedule has to be played again.
+bool PlayAgain(Task* task, Verdict* v) {
+  if (v->outcome == Outcome::kLate) return ++task->late <= kMostRepeats;
+  if (v->outcome == Outcome::kDiffers && !task->first) {
+    task->first = *v;
+    return true;
+  }
+  if (v->outcome != Outcome::kSame || !task->first) return false;
+  if (++task->same_again < kRepetitions) return true;
+  v->outcome = Outcome::kOnce;
+  v->step = task->first->step;
+  v->text = task->first->text;
+  return false;
+}
+
+}  // namespace
+
 void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
                const std::function<bool(const Schedule&, const Verdict&)>& done) {
-  std::deque<std::pair<uint64_t, uint32_t>> waiting;  // seed, repeats
-  for (uint64_t i = 0; i < count; ++i) waiting.emplace_back(first + i, 0);
+  std::deque<Task> waiting;
+  for (uint64_t i = 0; i < count; ++i) waiting.push_back({.seed = first + i});
   std::vector<Child> running;
   bool more = true;
   while (!running.empty() || (more && !waiting.empty())) {
     while (more && running.size() < jobs && !waiting.empty()) {
-      const auto [seed, repeats] = waiting.front();
+      running.push_back(Start(Generate(waiting.front().seed)));
+      running.back().task = std::move(waiting.front());
       waiting.pop_front();
-      running.push_back(Start(Generate(seed)));
-      running.back().repeats = repeats;
     }
     std::vector<pollfd> fds;
     for (const Child& c : running) fds.push_back({c.fd, POLLIN, 0});
@@ -195,10 +222,10 @@ void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
       if (fds[i].revents == 0 || Feed(running[i])) continue;
       Child child = std::move(running[i]);
       running.erase(running.begin() + static_cast<ptrdiff_t>(i));
-      const Verdict v = Finish(child);
-      if (v.outcome == Outcome::kLate && child.repeats < kMostRepeats)
-        waiting.emplace_back(child.seed, child.repeats + 1);
-      else if (!done(Generate(child.seed), v))
+      Verdict v = Finish(child);
+      if (PlayAgain(&child.task, &v))
+        waiting.push_back(std::move(child.task));
+      else if (!done(Generate(child.task.seed), v))
         more = false;
     }
   }

@@ -11,12 +11,13 @@
 
 namespace usher::differential {
 
-enum class Outcome : uint8_t { kSame, kDiffers, kLate, kBroken };
+// kOnce: differed, but in none of three repetitions, so the difference was of time, not of rules.
+enum class Outcome : uint8_t { kSame, kOnce, kDiffers, kLate, kBroken };
 
 struct Verdict {
   Outcome outcome = Outcome::kBroken;
-  size_t step = 0;                       // kDiffers: where first
-  std::string text;                      // kDiffers: what; kBroken: why
+  size_t step = 0;                       // kDiffers, kOnce: where first
+  std::string text;                      // kDiffers, kOnce: what; kBroken: why
   std::map<std::string, uint64_t> rows;  // rows of the rule book that were hit, and how often
 };
 
@@ -24,7 +25,8 @@ struct Verdict {
 Verdict Judge(const Schedule& schedule);
 
 // The same for the schedules of `count` seeds from `first` on, `jobs` at a time. Those that were
-// too late are repeated. `done` is called for each; false from it ends the run early.
+// too late, or that differ for the first time, are repeated. `done` is called for each; false from
+// it ends the run early.
 void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
                const std::function<bool(const Schedule&, const Verdict&)>& done);
 

@@ -23,12 +23,12 @@ struct Profile {
 };
 
 constexpr Profile kProfiles[] = {
-    {"mixed", 250, 6, 24, 4, 2500},      {"overflow", 190, 10, 30, 2, 2500},
-    {"half-open", 140, 12, 24, 3, 2500}, {"quarter", 50, 10, 20, 0, 0},
+    {"mixed", 220, 6, 24, 4, 2500},      {"overflow", 180, 10, 30, 2, 2500},
+    {"half-open", 130, 12, 24, 3, 2500}, {"quarter", 50, 10, 20, 0, 0},
     {"request", 140, 3, 18, 6, 2500},    {"timers", 50, 5, 16, 12, 6000},
     {"old", 20, 4, 10, 25, 16500},       {"pruning", 25, 12, 0, 0, 0},
-    {"time-wait", 65, 3, 18, 3, 2500},   {"defer", 30, 4, 14, 14, 6500},
-    {"close", 40, 5, 8, 10, 4500},
+    {"time-wait", 75, 3, 18, 3, 2500},   {"defer", 30, 4, 14, 14, 6500},
+    {"close", 40, 5, 8, 10, 4500},       {"cookie", 40, 3, 10, 3, 1500},
 };
 
 // Where a client stands, as the generator believes.
@@ -68,6 +68,8 @@ class Generator {
       if (Is("time-wait")) TimeWait();
       if (Is("old")) Old();
       if (Is("close")) Close();
+      if (Is("cookie")) Cookie();
+      if (Is("timers") && listen_syncnt_ != 0) Syncnt();
       const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
       for (uint64_t i = 0; i < n; ++i) Any();
     }
@@ -96,6 +98,7 @@ class Generator {
   void Settings() {
     int cookies = Pick({0, 0, 1, 1, 1, 2});
     if (Is("quarter")) cookies = 0;
+    if (Is("cookie")) cookies = 2;
     if (Is("request") || Is("pruning") || Is("defer")) cookies = Pick({0, 1, 1, 1});
     Sysctl("net.ipv4.tcp_syncookies", cookies);
     if (Is("quarter") || (Is("half-open") && Chance(30)) || Chance(5))
@@ -113,7 +116,7 @@ class Generator {
     if (Chance(20))
       Sysctl("net.ipv4.tcp_rmem", absl::StrCat("4096 ", Pick({65536, 87380, 100000, 131072}), " ",
                                                Pick({131072, 6291456, 33554432, 1000000})));
-    if (Is("time-wait") && Chance(30)) Sysctl("net.ipv4.tcp_rfc1337", 1);
+    if (Is("time-wait") && Chance(50)) Sysctl("net.ipv4.tcp_rfc1337", 1);
   }
 
   int Backlog() {
@@ -128,7 +131,8 @@ class Generator {
     s.backlog = Is("pruning") ? Pick({4, 5, 8, 12, 16}) : Backlog();
     if (Is("pruning") && s.backlog < 12) PadSomaxconn();
     if (Is("defer") || Chance(3)) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
-    if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 2, 3});
+    if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
+    listen_syncnt_ = s.syncnt;
     schedule_.steps.push_back(s);
   }
   void PadSomaxconn() { Sysctl("net.core.somaxconn", 4096); }
@@ -157,6 +161,7 @@ class Generator {
     }
     if (Chance(20)) s.layout = Pick<uint8_t>({1, 2});
     s.window = Pick<uint16_t>({65535, 64240, 29200, 5840, 1024, 512, 0});
+    if (Chance(15)) s.flags |= TcpFlags::kEce | TcpFlags::kCwr;
     stamps_[s.client] = s.ts != TsValue::kNone;
   }
 
@@ -458,18 +463,35 @@ class Generator {
     Syn(0);
     if (Chance(50)) Syn(clients_ - 1);
     if (!WaitUntilSafe(3300, 9000)) return;
-    SegmentStep& s = Ack(0);
-    s.echo = Pick({TsEcho::kLast, TsEcho::kFirst});
-    phases_[0] = Phase::kOpen;
-    Step accept;
-    schedule_.steps.push_back(accept);
+    Ack(0).echo = Pick({TsEcho::kLast, TsEcho::kFirst});
+    Write(2600);
+  }
+
+  // The connection that the last step made is accepted, sends, and is reset.
+  void Write(uint32_t bytes) {
+    schedule_.steps.back().segment.window = 65535;  // Linux's segments are half a window at most
+    schedule_.steps.emplace_back();                 // accept
     Step write;
     write.kind = StepKind::kWrite;
-    write.bytes = 2600;
+    write.bytes = bytes;
     schedule_.steps.push_back(write);
-    SegmentStep& rst = Segment(0, TcpFlags::kRst);
-    rst.seq_delta = 0;
+    Segment(0, TcpFlags::kRst);
     phases_[0] = Phase::kClosing;
+  }
+
+  // What a cookie carried shows in what its connection sends.
+  void Cookie() {
+    Syn(0);
+    SegmentStep& s = Ack(0);
+    s.ts = stamps_[0] ? TsValue::kNow : TsValue::kNone;
+    s.echo = Pick({TsEcho::kLast, TsEcho::kFirst});
+    Write(Pick({1000u, 3000u}));
+  }
+
+  // A request until the timer of a listener with TCP_SYNCNT gives it up.
+  void Syncnt() {
+    Syn(0);
+    WaitUntilSafe(3300, 5500);
   }
 
   // A connection that the server closes first, all the way to TIME-WAIT.
@@ -484,20 +506,43 @@ class Generator {
     Ack(0, TcpFlags::kFin);
     if (Chance(30)) Ack(0);
     phases_[0] = Phase::kClosing;
-    switch (random_.Uniform(6)) {
+    switch (random_.Uniform(9)) {
       case 0:
+      case 1:
         Segment(0, TcpFlags::kRst);
         break;
-      case 1:
+      case 2:
         Ack(0).ts = TsValue::kOld;
         break;
-      case 2:
+      case 3:
         Sysctl("net.ipv4.tcp_syncookies", Pick({0, 2}));
         NewSyn(0);
         break;
+      case 4: {  // a SYN from long ago
+        SegmentStep& old = Segment(0, TcpFlags::kSyn);
+        old.seq_delta = Pick({-1, -1000});
+        SynOptions(old);
+        old.ts = Pick({TsValue::kNone, TsValue::kOld});
+        break;
+      }
+      case 5: {  // one request more and the last quarter begins
+        Sysctl("net.ipv4.tcp_syncookies", 0);
+        Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({4, 5}));
+        const auto others = static_cast<uint32_t>(3 + random_.Uniform(2));
+        for (uint32_t c = clients_; c < clients_ + others; ++c) Other(c);
+        NewSyn(0);
+        break;
+      }
       default:
         break;
     }
+  }
+
+  // A request of a client that does nothing else.
+  void Other(uint32_t c) {
+    phases_.resize(std::max<size_t>(phases_.size(), c + 1));
+    stamps_.resize(phases_.size());
+    Syn(c);
   }
 
   // Clients in all states when the listener goes.
@@ -517,6 +562,7 @@ class Generator {
   Schedule schedule_;
   const Profile* profile_;
   uint32_t clients_ = 1;
+  uint8_t listen_syncnt_ = 0;
   std::vector<Phase> phases_;
   std::vector<bool> stamps_;
   double now_ms_ = 0;

@@ -3,7 +3,9 @@
 // causes can be read at once.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -261,7 +263,34 @@ class Kernel final : public Subject {
     r.ifr_flags = IFF_UP | IFF_RUNNING;
     Check(ioctl(fd, SIOCSIFFLAGS, &r) == 0, "SIOCSIFFLAGS");
     close(fd);
+    SegmentInTcp();
     if (ipv6_) AddIpv6Address();
+  }
+  // One segment to a socket buffer: segmentation by the device puts PSH on the last of each bundle.
+  void SegmentInTcp() {
+    struct {
+      nlmsghdr header;
+      ifinfomsg link;
+      rtattr attribute;
+      uint32_t segments;
+    } request = {};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_NEWLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.link.ifi_index = static_cast<int>(if_nametoindex(kDevice));
+    request.attribute.rta_len = RTA_LENGTH(sizeof request.segments);
+    request.attribute.rta_type = IFLA_GSO_MAX_SEGS;
+    request.segments = 1;
+    struct {
+      nlmsghdr header;
+      nlmsgerr error;
+    } reply = {};
+    const int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    Check(send(fd, &request, sizeof request, 0) == sizeof request, "RTM_NEWLINK");
+    Check(recv(fd, &reply, sizeof reply, 0) > 0, "answer to RTM_NEWLINK");
+    errno = -reply.error.error;
+    Check(reply.error.error == 0, "IFLA_GSO_MAX_SEGS");
+    close(fd);
   }
   void AddIpv6Address() {
     struct {
