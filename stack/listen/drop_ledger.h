@@ -9,7 +9,7 @@
 //
 // A SYN whose request ends without a connection enters its row when the request ends. A segment
 // that a later rule hands on (a wrong ACK goes from the request to the listener) is counted where
-// it ends. tests/unit/listen/ledger_test.cc holds the sums to this.
+// it ends. tests/unit/listen/drop_ledger_test.cc holds the sums to this.
 #pragma once
 
 #include <array>
