@@ -45,6 +45,16 @@ class AcceptorTest : public ConnectionTest {
 };
 USHER_FOR_BOTH_FAMILIES(AcceptorTest);
 
+TEST(AcceptorHandle, EveryCallOnADefaultOneSaysSo) {
+  Acceptor a;
+  Connection c;
+  EXPECT_EQ(a.Accept(&c), Error::kBadHandle);
+  EXPECT_FALSE(c.valid());
+  EXPECT_EQ(a.SetBacklog(5), Error::kBadHandle);
+  EXPECT_EQ(a.Close(), Error::kBadHandle);
+  EXPECT_EQ(a, Acceptor());
+}
+
 TEST_P(AcceptorTest, GivesTheOldestFirstAndThenSaysAgain) {
   for (int i = 0; i < 3; ++i) Knock();
   EXPECT_EQ(door_.told, 3);

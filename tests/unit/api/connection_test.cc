@@ -33,6 +33,33 @@ TEST(ConnectionHandle, ADefaultOneIsNoConnection) {
   EXPECT_EQ(c, Connection());
 }
 
+TEST(ConnectionHandle, EveryCallOnADefaultOneSaysSo) {
+  Connection c;
+  uint8_t byte = 0;
+  Slice slice;
+  std::span<const uint8_t> bytes(&byte, 1);
+  int released = 0;
+  EXPECT_EQ(c.Read({&byte, 1}).error, Error::kBadHandle);
+  EXPECT_EQ(c.Read({&byte, 1}).bytes, 0u);
+  EXPECT_EQ(c.ReadSlice(&slice).error, Error::kBadHandle);
+  EXPECT_EQ(c.Peek(&bytes).error, Error::kBadHandle);
+  EXPECT_TRUE(bytes.empty());
+  EXPECT_EQ(c.Discard(1), Error::kBadHandle);
+  EXPECT_EQ(c.Write("x").error, Error::kBadHandle);
+  EXPECT_EQ(c.WriteExternal({&byte, 1}, &CountRelease, &released).error, Error::kBadHandle);
+  EXPECT_EQ(released, 0);
+  EXPECT_EQ(c.writable_bytes(), 0u);
+  EXPECT_EQ(c.Shutdown(ShutdownHow::kBoth), Error::kBadHandle);
+  EXPECT_EQ(c.SetTimer(Instant::Never()), Error::kBadHandle);
+  EXPECT_EQ(c.SetOptions({}), Error::kBadHandle);
+  EXPECT_EQ(c.SetNoDelay(true), Error::kBadHandle);
+  EXPECT_FALSE(c.options().no_delay);
+  c.set_user_data(&byte);
+  EXPECT_EQ(c.user_data(), nullptr);
+  EXPECT_EQ(c.Abort(), Error::kBadHandle);
+  EXPECT_EQ(c.Close(), Error::kBadHandle);
+}
+
 TEST_P(ConnectionHandleTest, EveryCallOnADeadOneSaysSoAndDoesNothing) {
   Connection c = Open();
   Connection copy = c;
