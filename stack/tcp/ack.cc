@@ -34,6 +34,7 @@ constexpr EventCounter kEventCounters[] = {
     {RecoveryEvent::kSackDiscarded, Counter::TcpExtTCPSACKDiscard},
     {RecoveryEvent::kDsackIgnoredOld, Counter::TcpExtTCPDSACKIgnoredOld},
     {RecoveryEvent::kDsackIgnoredNoUndo, Counter::TcpExtTCPDSACKIgnoredNoUndo},
+    {RecoveryEvent::kDsackIgnoredDubious, Counter::TcpExtTCPDSACKIgnoredDubious},
     {RecoveryEvent::kRenoFailure, Counter::TcpExtTCPRenoFailures},
     {RecoveryEvent::kSackFailure, Counter::TcpExtTCPSackFailures},
     {RecoveryEvent::kRenoRecoveryFailure, Counter::TcpExtTCPRenoRecoveryFail},
@@ -78,6 +79,8 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
 
   const AckOutcome out = control_.OnAck(Recovery(ctx), in);
   CountRecovery(ctx, out.events);
+  if (out.dsack_segments != 0) [[unlikely]]
+    ctx.counters.Add(Counter::TcpExtTCPDSACKRecvSegs, out.dsack_segments);
   ctx.counters.Add(Counter::TcpExtTCPDelivered, out.delivered_segments);
   if (ecn_.in_use) [[unlikely]] {
     if (in.ece) ctx.counters.Add(Counter::TcpExtTCPDeliveredCE, out.delivered_segments);

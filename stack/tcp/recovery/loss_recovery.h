@@ -69,6 +69,7 @@ struct RecoveryEvent {
     kSlowStartRetransmit = 1u << 26,  // TCPSlowStartRetrans (in Loss)
     kEnteredRecovery = 1u << 27,      // not counted: a fast recovery began ...
     kLeftRecovery = 1u << 28,         // ... or ended
+    kDsackIgnoredDubious = 1u << 29,  // TCPDSACKIgnoredDubious
   };
 };
 
@@ -112,7 +113,8 @@ struct AckOutcome {
   uint32_t sacked_bytes = 0;     // newly SACKed
   uint32_t delivered_bytes = 0;  // both, none twice; with Reno's emulated SACKs
   uint32_t delivered_segments = 0;
-  uint32_t lost_bytes = 0;  // newly marked lost
+  uint32_t lost_bytes = 0;      // newly marked lost
+  uint32_t dsack_segments = 0;  // that came twice, by a D-SACK that may be true
   uint32_t prior_in_flight_bytes = 0;
   bool snd_una_advanced = false;
   bool in_reduction = false;    // Cwr or Recovery now: PRR sets the cwnd

@@ -91,11 +91,13 @@ void Rack::OnDsackUndo() {
 
 Duration ProbeTimeout(const RttEstimator& rtt, const RecoverySettings& settings,
                       uint32_t segments_out) {
-  // Two ticks of the kernel's clock of 1 ms: a probe sooner after 2 * srtt meets its ACK on the
-  // way.
-  constexpr Duration kLeastGrace = Duration::Millis(2);
+  // Two ticks of Linux's clock of 1 ms: a probe sooner after 2 * srtt meets its ACK on the way.
+  constexpr Duration kGrace = Duration::Millis(2);
+  // Nearby a round trip is shorter than the time a peer waits for its processor: never before two
+  // ticks of a clock of 250 Hz (the drafts of RFC 8985 had this least value of 10 ms).
+  constexpr Duration kLeast = Duration::Millis(10);
   if (!rtt.has_sample()) return Duration::Seconds(1);
-  return rtt.srtt() * 2 + (segments_out == 1 ? settings.rto_min : kLeastGrace);
+  return std::max(rtt.srtt() * 2 + (segments_out == 1 ? settings.rto_min : kGrace), kLeast);
 }
 
 }  // namespace usher

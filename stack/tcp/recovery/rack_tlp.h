@@ -101,7 +101,7 @@ class Rack {
 };
 
 // How long of silence to wait before a probe (RFC 8985 section 7.2): two round trips, and when one
-// segment only is out, its delayed acknowledgment's time.
+// segment only is out, its delayed acknowledgment's time; at least 10 ms.
 Duration ProbeTimeout(const RttEstimator& rtt, const RecoverySettings& settings,
                       uint32_t segments_out);
 

@@ -26,7 +26,7 @@ bool LossRecovery::IsValidSack(const Pass& pass, SeqRange block, bool is_dsack) 
 }
 
 // True when the first block is a D-SACK (RFC 2883 section 4): below the acknowledgment, or within
-// the second block.
+// the second block. One that cannot be true is counted, and then a block like any other.
 bool LossRecovery::TakeDsack(Pass& pass) {
   const std::span<const SeqRange> sack = pass.in.sack;
   const SeqRange block = sack[0];
@@ -38,8 +38,12 @@ bool LossRecovery::TakeDsack(Pass& pass) {
   } else {
     return false;
   }
+  pass.out.events |= event;
   const int32_t length = block.end - block.begin;
-  if (length <= 0 || static_cast<uint32_t>(length) > pass.in.max_window) return true;
+  if (length <= 0 || static_cast<uint32_t>(length) > pass.in.max_window) {
+    pass.out.events |= RecoveryEvent::kDsackIgnoredDubious;
+    return false;
+  }
   const uint32_t segments = (static_cast<uint32_t>(length) + mss_ - 1) / mss_;
   if (tlp_out_ && static_cast<uint32_t>(length) <= mss_ && tlp_high_seq_ == block.end) {
     pass.dsack_of_probe = true;
@@ -50,9 +54,10 @@ bool LossRecovery::TakeDsack(Pass& pass) {
   if (dsack_segments_ > segments_resent_) {
     dsack_segments_ = segments_resent_;
     pass.dsack_of_probe = false;
-    return true;
+    pass.out.events |= RecoveryEvent::kDsackIgnoredDubious;
+    return false;
   }
-  pass.out.events |= event;
+  pass.out.dsack_segments = segments;
   pass.dsacking = true;
   // RACK's window answers reordering; without any seen, or for a probe (a timer's doing, not
   // RACK's), a needless retransmission says nothing about it.

@@ -200,6 +200,13 @@ TEST(RackTlpTest, ProbeTimeoutIsTwoRoundTripsAndADelayedAckForOneSegment) {
   rtt.OnSample(settings, Micros(1), Duration::Millis(50), Seq(0), Seq(1));
   EXPECT_EQ(ProbeTimeout(rtt, settings, 1), Duration::Millis(100 + 200));
   EXPECT_EQ(ProbeTimeout(rtt, settings, 2), Duration::Millis(100 + 2));
+  RttEstimator near;
+  near.OnSample(settings, Micros(1), Duration::Micros(40), Seq(0), Seq(1));
+  EXPECT_EQ(ProbeTimeout(near, settings, 2), Duration::Millis(10))
+      << "a peer that waits for its processor is no loss";
+  EXPECT_EQ(ProbeTimeout(near, settings, 1), Duration::Micros(80) + Duration::Millis(200));
+  settings.rto_min = Duration::Millis(5);
+  EXPECT_EQ(ProbeTimeout(near, settings, 1), Duration::Millis(10));
 }
 
 TEST(RackTlpTest, AProbeOfNewDataIsPreferredAndNeedsNoReduction) {
