@@ -1,4 +1,5 @@
-// stack/listen/listener.h: when each model's queues are full.
+// stack/listen/listener.h: when each model's queues are full, by the places this shard has now
+// (place_lease_test.cc has how they come to it).
 #include "stack/listen/listener.h"
 
 #include <gtest/gtest.h>
@@ -16,26 +17,24 @@ class ListenerTest : public ::testing::Test {
   Listener listener_;
 };
 
-TEST_F(ListenerTest, AcceptQueueHoldsOneMoreThanItsLimit) {
-  listener_.limits.accept_limit = 0;
-  EXPECT_FALSE(listener_.AcceptQueueFull()) << "backlog 0 admits one";
+TEST_F(ListenerTest, AcceptQueueIsFullWhenItsPlacesAreTaken) {
+  EXPECT_TRUE(listener_.AcceptQueueFull()) << "no place, no connection";
+  listener_.places = 2;
+  EXPECT_FALSE(listener_.AcceptQueueFull());
+  Queue(1);
+  EXPECT_FALSE(listener_.AcceptQueueFull());
   Queue(1);
   EXPECT_TRUE(listener_.AcceptQueueFull());
-  listener_.limits.accept_limit = 5;
-  EXPECT_FALSE(listener_.AcceptQueueFull());
-  Queue(4);
-  EXPECT_FALSE(listener_.AcceptQueueFull()) << "5 of 5";
-  Queue(1);
-  EXPECT_TRUE(listener_.AcceptQueueFull()) << "6 of 5";
 }
 
 // listen() again: what is queued beyond the new limit stays, and keeps the queue full until enough
 // were accepted.
-TEST_F(ListenerTest, LimitThatShrinksEvictsNobody) {
-  listener_.limits.accept_limit = 10;
+TEST_F(ListenerTest, PlacesTakenAwayEvictNobody) {
+  listener_.places = 11;
   Queue(10);
-  listener_.limits.accept_limit = 3;
+  listener_.places = 4;
   EXPECT_EQ(listener_.accept_queue.length(), 10u);
+  EXPECT_EQ(listener_.FreePlaces(), -6);
   for (int i = 0; i < 6; ++i) {
     EXPECT_TRUE(listener_.AcceptQueueFull()) << i;
     EXPECT_NE(listener_.accept_queue.Pop(connections_), nullptr);
@@ -47,7 +46,7 @@ TEST_F(ListenerTest, LimitThatShrinksEvictsNobody) {
 }
 
 TEST_F(ListenerTest, HalfOpenIsFullByTheModel) {
-  listener_.limits.accept_limit = 4;
+  listener_.places = 5;
   listener_.limits.half_open_capacity = 16;
   listener_.model = ListenModel::kLinux;
   listener_.half_open = 4;
@@ -61,22 +60,41 @@ TEST_F(ListenerTest, HalfOpenIsFullByTheModel) {
   EXPECT_TRUE(listener_.HalfOpenFull());
 }
 
-TEST_F(ListenerTest, OneLogicalQueueOfOneAndAHalf) {
-  listener_.limits.accept_limit = 5;  // 3 * 5 / 2 = 7
+TEST_F(ListenerTest, OneLogicalQueueHoldsBoth) {
+  listener_.model = ListenModel::kBsd;
+  listener_.places = 8;
   Queue(3);
   listener_.half_open = 4;
   EXPECT_FALSE(listener_.LogicalQueueFull());
+  EXPECT_EQ(listener_.FreePlaces(), 1);
   listener_.half_open = 5;
   EXPECT_TRUE(listener_.LogicalQueueFull());
+  EXPECT_EQ(listener_.FreePlaces(), 0);
+}
+
+// What each model holds a place for: with `linux` the longer of the two queues, with
+// `linux-classic` the accept queue alone.
+TEST_F(ListenerTest, FreePlacesByTheModel) {
+  listener_.places = 10;
+  Queue(3);
+  listener_.half_open = 7;
+  listener_.model = ListenModel::kLinux;
+  EXPECT_EQ(listener_.FreePlaces(), 3);
+  listener_.model = ListenModel::kLinuxClassic;
+  EXPECT_EQ(listener_.FreePlaces(), 7);
+  listener_.model = ListenModel::kBsd;
+  EXPECT_EQ(listener_.FreePlaces(), 0);
 }
 
 TEST_F(ListenerTest, LargestNumbersDoNotOverflow) {
-  listener_.limits.accept_limit = UINT32_MAX;
+  listener_.places = int64_t{UINT32_MAX} + 1;
   listener_.half_open = UINT32_MAX;
-  EXPECT_FALSE(listener_.LogicalQueueFull());
+  Queue(1);
   EXPECT_FALSE(listener_.AcceptQueueFull());
+  EXPECT_TRUE(listener_.LogicalQueueFull());
   listener_.model = ListenModel::kLinux;
   EXPECT_FALSE(listener_.HalfOpenFull());
+  EXPECT_EQ(listener_.FreePlaces(), 1);
 }
 
 }  // namespace
