@@ -65,7 +65,8 @@ class StackTest : public ::testing::Test {
     options_.max_connections = 32;
     for (uint8_t i = 0; i < 2; ++i) {
       pools_.push_back(std::make_unique<HeapPool>(256));
-      ports_.push_back(std::make_unique<MemoryPort>(*pools_[i], MacAddress{{2, 0, 0, 0, 0, i}}));
+      ports_.push_back(std::make_unique<MemoryPort>(*pools_[i], MacAddress{{2, 0, 0, 0, 0, i}},
+                                                    PortCapabilities{.rss = true}));
     }
     Make();
   }
