@@ -499,7 +499,8 @@ def check(quick):
     sanitized = Build('asan', 'clang++', [
         '-Dbuildtype=debugoptimized', '-Ddpdk=disabled', '-Db_sanitize=address,undefined',
         '-Db_lundef=false', '-Db_lto=false',
-        '-Dcpp_args=-fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS'])
+        '-Dcpp_args=-fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS '
+        '-fsanitize=fuzzer-no-link'])
     # For its warnings and for clang-tidy: nothing of it is run.
     clang = Build('clang', 'clang++', ['-Doptimization=0', '-Ddebug=false', *dpdk])
     if shutil.which('clang++'):

@@ -9,15 +9,18 @@
 namespace usher {
 namespace {
 
-// Records of segments in flight: a connection at rest has none, so a few per connection do, with a
-// floor for few but fast ones.
-uint32_t SentSegmentsFor(uint32_t max_connections) {
-  return std::max(65536u, std::min(2 * max_connections, 4u << 20));
+// Blocks of unacknowledged bytes, 2 KiB each: with a floor for few but fast connections, and no
+// more than tcp_mem, where it is given, would let be filled.
+uint32_t SendBlocksFor(uint32_t max_connections, const Sysctls& sysctls) {
+  const uint32_t blocks = std::max(32768u, std::min(2 * max_connections, 1u << 20));
+  const uint64_t most = 2 * sysctls.tcp_mem[2];
+  return most == 0 ? blocks : static_cast<uint32_t>(std::min<uint64_t>(blocks, most));
 }
 
-// Blocks of unacknowledged bytes, 2 KiB each.
-uint32_t SendBlocksFor(uint32_t max_connections) {
-  return std::max(32768u, std::min(2 * max_connections, 1u << 20));
+// Records of segments in flight: a connection at rest has none, so a few per connection do.
+uint32_t SentSegmentsFor(uint32_t max_connections, const Sysctls& sysctls) {
+  return std::max(2 * SendBlocksFor(max_connections, sysctls),
+                  std::min(2 * max_connections, 4u << 20));
 }
 
 // Connections that may have data beyond a hole at once; that of others is dropped (TCPOFODrop).
@@ -57,7 +60,7 @@ void ResolveSysctls(Sysctls& s, uint32_t max_connections) {
   if (s.tcp_max_tw_buckets == 0) s.tcp_max_tw_buckets = n;
   if (s.tcp_max_orphans == 0) s.tcp_max_orphans = std::max(n / 2, 1);
   if (s.tcp_mem[2] == 0) {
-    const uint64_t blocks = SendBlocksFor(max_connections);
+    const uint64_t blocks = SendBlocksFor(max_connections, s);
     const uint64_t pages = std::max<uint64_t>(blocks, 1024);  // twice the blocks' own pages
     s.tcp_mem = {pages / 2, pages * 2 / 3, pages};
   }
@@ -69,8 +72,8 @@ uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
          ObjectPool<OutOfOrderQueue>::BytesFor(ReassembliesFor(o.max_connections)) +
          2 * TimerWheel::BytesFor(o.max_connections) + 2 * SlotQueue::BytesFor(o.max_connections) +
          TimeWaitTable::BytesFor(tw) +
-         SendBlockPool::BytesFor(SendBlocksFor(o.max_connections), kExternalPieces) +
-         size_t{SentSegmentsFor(o.max_connections)} * sizeof(SentSegment) +
+         SendBlockPool::BytesFor(SendBlocksFor(o.max_connections, o.sysctls), kExternalPieces) +
+         size_t{SentSegmentsFor(o.max_connections, o.sysctls)} * sizeof(SentSegment) +
          SynTable::BytesFor(o.passive_open.max_requests) + FlowTable::BytesFor(FlowsFor(o)) +
          sizeof(Shard);
 }
@@ -81,8 +84,8 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
       isn_(random),
       egress_(counters_),
       memory_(o.sysctls.tcp_mem, counters_),
-      send_blocks_(SendBlocksFor(o.max_connections), kExternalPieces),
-      sent_segments_(SentSegmentsFor(o.max_connections)),
+      send_blocks_(SendBlocksFor(o.max_connections, o.sysctls), kExternalPieces),
+      sent_segments_(SentSegmentsFor(o.max_connections, o.sysctls)),
       reassembly_(ReassembliesFor(o.max_connections)),
       connection_timers_(o.max_connections),
       owner_timers_(o.max_connections),
