@@ -171,6 +171,12 @@ void Interface::Start(Instant now) {
   ndp_.Start(announce_);
 }
 
+void Interface::AddHostAddress(const IpAddress& address) {
+  if (addresses_.Has(address)) return;
+  addresses_.Add(address, address.is_v4() ? 32 : 128);
+  if (!address.is_v4()) addresses_.v6().back().state = AddressState::kPreferred;
+}
+
 void Interface::Advance(Instant now) {
   context_.now = now;
   link_.RefillReserve();

@@ -106,6 +106,10 @@ class Interface final : private NeighbourHost {
     return neighbours_.SetPermanent(now, address, mac);
   }
 
+  // One more address, usable at once and alone on its prefix: neither announced nor tested. For
+  // links on which nobody else could have it. No effect if it is ours already.
+  void AddHostAddress(const IpAddress& address);
+
   // True once no address is waiting for duplicate address detection.
   bool Ready() const { return ndp_.Ready(); }
 

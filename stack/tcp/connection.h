@@ -123,6 +123,8 @@ class TcpConnection {
   IoResult ReadSlice(TcpContext& ctx, uint32_t max, Slice* out);
   // Zero-copy without taking: the next contiguous bytes, until the next call.
   IoResult Peek(std::span<const uint8_t>* out);
+  // Copies the next bytes out and leaves them (MSG_PEEK); an error is told, not taken.
+  IoResult PeekCopy(std::span<uint8_t> out) const;
   // Drops the first n bytes of what Peek showed.
   void Discard(TcpContext& ctx, size_t n);
   IoResult Write(TcpContext& ctx, std::span<const uint8_t> data);
@@ -146,6 +148,8 @@ class TcpConnection {
   Fate fate() const { return fate_; }
   const FourTuple& tuple() const { return tuple_; }
   Error error() const { return error_; }
+  // What ICMP hinted at since the last acknowledgment (sk_err_soft).
+  Error soft_error() const { return soft_error_; }
   bool has_owner() const { return has_owner_; }
   uint32_t slot() const { return slot_; }
   const TcpOptionsSet& options() const { return options_; }
@@ -287,6 +291,7 @@ class TcpConnection {
                      const TcpOptionsSet& options);
   void StartTransfer(TcpContext& ctx);
   void BoundReceiveWindow(const TcpContext& ctx);
+  IoResult EmptyRead() const;
   std::optional<IoResult> NothingToRead();
   void AfterRead(TcpContext& ctx);
   void TuneReceiveBuffer(TcpContext& ctx);
@@ -403,6 +408,7 @@ class TcpConnection {
   bool retransmit_due_ : 1 = false;
   bool send_new_first_ : 1 = false;
   bool one_segment_window_ : 1 = false;
+  bool passive_ : 1 = false;
   bool fast_open_ : 1 = false;  // may send in SYN-RECEIVED
 
   // Explicit congestion notification (ecn.cc). In a byte of its own: the sender asks one question.

@@ -84,6 +84,14 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.rcv_ssthresh = rcv_ssthresh_;
   info.not_sent = WriteEnd() > snd_nxt_ ? static_cast<uint32_t>(WriteEnd() - snd_nxt_) : 0;
   info.snd_wnd = snd_wnd_;
+  info.recovery = recovery.state();
+  info.timeouts = recovery.timeouts();
+  info.probes = std::max(probes_out_, keepalive_probes_out_);
+  // Of a passive open neither SYN counts, of an active one our own does (as Linux).
+  info.bytes_acked = static_cast<uint32_t>(snd_una_ - iss_);
+  if (passive_ && info.bytes_acked != 0) --info.bytes_acked;
+  info.bytes_received = static_cast<uint32_t>(rcv_nxt_ - irs_);
+  if (info.bytes_received != 0) --info.bytes_received;
   return info;
 }
 

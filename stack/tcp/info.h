@@ -11,6 +11,7 @@
 
 #include "stack/base/time.h"
 #include "stack/tcp/congestion/controller.h"
+#include "stack/tcp/recovery/loss_recovery.h"
 #include "stack/tcp/types.h"
 
 namespace usher {
@@ -68,6 +69,11 @@ struct TcpInfo {
   uint32_t rcv_ssthresh = 0;  // bytes
   uint32_t not_sent = 0;      // bytes
   uint32_t snd_wnd = 0;       // bytes
+  RecoveryState recovery = RecoveryState::kOpen;
+  uint8_t timeouts = 0;         // retransmission timeouts in a row (tcpi_retransmits)
+  uint8_t probes = 0;           // of the peer's window or life, unanswered
+  uint32_t bytes_acked = 0;     // sequence numbers, modulo 2^32
+  uint32_t bytes_received = 0;  // the same; a FIN counts
 };
 
 }  // namespace usher

@@ -61,6 +61,7 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
 void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
                                   const TcpOptionsSet& options) {
   Init(ctx, slot, h.tuple, h.path, options);
+  passive_ = true;
   options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
   ecn_.in_use = h.ecn_ok;
   iss_ = h.iss;
@@ -174,6 +175,11 @@ IoResult TcpConnection::Peek(std::span<const uint8_t>* out) {
   return {out->size(), Error::kNone};
 }
 
+IoResult TcpConnection::PeekCopy(std::span<uint8_t> out) const {
+  if (receive_buffer_.empty()) return EmptyRead();
+  return {receive_buffer_.Peek(out), Error::kNone};
+}
+
 void TcpConnection::Discard(TcpContext& ctx, size_t n) {
   copied_seq_ += static_cast<uint32_t>(receive_buffer_.Discard(n));
   AfterRead(ctx);
@@ -182,14 +188,17 @@ void TcpConnection::Discard(TcpContext& ctx, size_t n) {
 // What a read says when no byte is there. Bytes that arrived before an end are delivered before it.
 std::optional<IoResult> TcpConnection::NothingToRead() {
   if (!receive_buffer_.empty()) return std::nullopt;
+  const IoResult result = EmptyRead();
+  if (result.error != Error::kNone && result.error == error_) error_reported_ = true;
+  return result;
+}
+
+IoResult TcpConnection::EmptyRead() const {
   // The end of the stream was reached, whatever happened afterwards (as Linux's SOCK_DONE).
-  if (fin_received_) return IoResult{0, Error::kNone};
-  if (error_ != Error::kNone && !error_reported_) {
-    error_reported_ = true;
-    return IoResult{0, error_};
-  }
-  if (shut_read_ || state_ == TcpState::kClosed) return IoResult{0, Error::kNone};
-  return IoResult{0, Error::kAgain};
+  if (fin_received_) return {0, Error::kNone};
+  if (error_ != Error::kNone && !error_reported_) return {0, error_};
+  if (shut_read_ || state_ == TcpState::kClosed) return {0, Error::kNone};
+  return {0, Error::kAgain};
 }
 
 // The reader made room: grow the buffer to the rhythm of the reading, and tell the peer if that

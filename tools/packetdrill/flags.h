@@ -1,0 +1,23 @@
+// The text behind packetdrill's --so_flags.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "stack/listen/backlog.h"
+
+namespace usher::packetdrill {
+
+struct Flags {
+  uint16_t mtu = 1500;
+  ListenModel listen_model = ListenModel::kLinux;
+  uint64_t seed = 1;
+  std::string sysctl_root = "/proc/sys";  // where the settings are read, for tests
+
+  // A comma-separated list of key=value. Unknown keys are ignored (`v` among them: a socket says
+  // itself which family it is of), and so are values that cannot be.
+  static Flags Parse(std::string_view text);
+};
+
+}  // namespace usher::packetdrill
