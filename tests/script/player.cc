@@ -14,7 +14,7 @@ constexpr uint32_t kRemoteIss = 0x10000;
 constexpr uint16_t kRemotePort = 50000;
 constexpr int64_t kSpinUs = 100;  // the last bit of a wait, by looking at the clock
 constexpr int64_t kMostLateUs = 1'000'000;
-constexpr int kMostTries = 100'000;
+constexpr int kMostTries = 1000;
 
 // Whether a thread of ours sleeps, as packetdrill finds out whether a call has blocked.
 bool IsSleeping(int thread_id) {
