@@ -69,6 +69,15 @@ bool ParseCommandLine(int argc, char** argv, CommandLine* out, int* exit_code) {
   return false;
 }
 
+// What the services of all shards take at most, in bytes: any of them may have every connection.
+uint64_t ServiceMemory(const ServerConfig& config) {
+  uint64_t bytes = 0;
+  for (const ListenerConfig& l : config.listeners)
+    if (l.service == ServiceKind::kHttp)
+      bytes += HttpService::MemoryNeeded(config.runtime.stack.max_connections);
+  return bytes;
+}
+
 class Server {
  public:
   explicit Server(ServerConfig config) : config_(std::move(config)) {}
@@ -100,6 +109,7 @@ absl::Status Server::Start() {
     network_log_.Write(Instant() + Duration::Seconds(t.tv_sec) + Duration::Nanos(t.tv_nsec),
                        ToString(event));
   };
+  config_.runtime.application_bytes = ServiceMemory(config_);
   auto runtime = Runtime::Create(config_.runtime);
   if (!runtime.ok()) return runtime.status();
   runtime_ = *std::move(runtime);

@@ -58,8 +58,8 @@ uint32_t Bridge::Forward(DpdkDevice& from, DpdkDevice& to) {
   }
   const uint32_t sent = count == 0 ? 0 : out.TxBurst(std::span(sending).first(count));
   for (uint32_t i = sent; i < count; ++i) out.pool().Free(sending[i].handle);
-  forwarded_ += sent;
-  lost_ += n - sent;
+  forwarded_.store(forwarded() + sent, std::memory_order_relaxed);
+  lost_.store(lost() + n - sent, std::memory_order_relaxed);
   return n;
 }
 

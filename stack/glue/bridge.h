@@ -29,8 +29,9 @@ class Bridge {
   // take at once is lost, as on a switch; rests for up to 100 us when there is nothing to forward.
   void Run(const std::atomic<bool>& stop);
 
-  uint64_t forwarded() const { return forwarded_; }
-  uint64_t lost() const { return lost_; }
+  // Any thread.
+  uint64_t forwarded() const { return forwarded_.load(std::memory_order_relaxed); }
+  uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
   Bridge();
@@ -39,8 +40,8 @@ class Bridge {
   // In this order: the devices end before EAL.
   std::unique_ptr<Eal> eal_;
   std::unique_ptr<DpdkDevice> devices_[2];
-  uint64_t forwarded_ = 0;
-  uint64_t lost_ = 0;
+  std::atomic<uint64_t> forwarded_ = 0;  // one writer
+  std::atomic<uint64_t> lost_ = 0;
 };
 
 }  // namespace usher

@@ -53,12 +53,13 @@ MemoryPlan PlanMemory(StackOptions* options, uint32_t shards) {
   return plan;
 }
 
-absl::Status CheckTablesFit(const StackOptions& options, uint32_t shards, uint64_t available) {
-  const uint64_t needed = TablesOf(options, shards);
+absl::Status CheckTablesFit(const StackOptions& options, uint32_t shards,
+                            uint64_t application_bytes, uint64_t available) {
+  const uint64_t needed = TablesOf(options, shards) + application_bytes;
   if (needed <= available) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("max_connections = ", options.max_connections, " needs ", needed / kMebibyte + 1,
-                   " MiB for its tables beside DPDK's memory, the machine has ",
+                   " MiB for tables and services beside DPDK's memory, the machine has ",
                    available / kMebibyte, " MiB left: configure fewer connections"));
 }
 

@@ -19,9 +19,11 @@ struct MemoryPlan {
 // pools are sized by it) for a stack of `shards`.
 MemoryPlan PlanMemory(StackOptions* options, uint32_t shards);
 
-// ResourceExhausted, with the figures, if the tables of the stack would not fit the machine's
-// memory. `available`: bytes the machine can give; see AvailableMemory.
-absl::Status CheckTablesFit(const StackOptions& options, uint32_t shards, uint64_t available);
+// ResourceExhausted, with the figures, if the tables of the stack and `application_bytes` beside
+// them would not fit the machine's memory. `available`: bytes the machine can give; see
+// AvailableMemory.
+absl::Status CheckTablesFit(const StackOptions& options, uint32_t shards,
+                            uint64_t application_bytes, uint64_t available);
 
 // Bytes that can be had without swapping (MemAvailable); UINT64_MAX if the system does not say.
 uint64_t AvailableMemory();

@@ -126,7 +126,10 @@ absl::Status Runtime::OpenDevices() {
 
 absl::Status Runtime::MakeStack() {
   const auto shards = static_cast<uint32_t>(workers_.size());
-  if (absl::Status s = CheckTablesFit(options_.stack, shards, AvailableMemory()); !s.ok()) return s;
+  if (absl::Status s =
+          CheckTablesFit(options_.stack, shards, options_.application_bytes, AvailableMemory());
+      !s.ok())
+    return s;
   std::vector<std::vector<ShardInterface>> ports(shards);
   for (uint32_t s = 0; s < shards; ++s) {
     for (size_t i = 0; i < devices_.size(); ++i) {

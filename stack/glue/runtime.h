@@ -37,6 +37,7 @@ struct RuntimeOptions {
   uint32_t shards = 0;  // 0: one per worker core, or one on the main core if that is alone
   PollMode poll = PollMode::kAdaptive;
   Duration drain = Duration::Seconds(5);  // how long connections have to end after Stop
+  uint64_t application_bytes = 0;  // that the applications will take: has to fit beside the stack
 };
 
 // One per process (DPDK's EAL starts once). Create, Listen, Run and the destructor are the main

@@ -210,6 +210,14 @@ class Http : public Services {
   HttpService service_;
 };
 
+// What a start must find room for.
+TEST(HttpServiceMemory, EverySessionCounts) {
+  const uint64_t few = HttpService::MemoryNeeded(1000);
+  const uint64_t many = HttpService::MemoryNeeded(1'001'000);
+  EXPECT_GE((many - few) / 1'000'000, sizeof(HttpSession));
+  EXPECT_LE((many - few) / 1'000'000, sizeof(HttpSession) + 128);
+}
+
 TEST_F(Http, PipelinedRequestsAreAnsweredInOrder) {
   Client client;
   client.to_send =

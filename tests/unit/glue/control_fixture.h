@@ -38,7 +38,8 @@ class ControlTest : public testing::Test, public Application {
     config.addresses = {{kOurs, 15}};
     std::vector<std::vector<ShardInterface>> interfaces;
     for (uint32_t i = 0; i < shards; ++i) {
-      ports_.push_back(std::make_unique<MemoryPort>(pool_, kOurMac));
+      // As if the port spread flows itself: each shard keeps what it is given.
+      ports_.push_back(std::make_unique<MemoryPort>(pool_, kOurMac, PortCapabilities{.rss = true}));
       interfaces.push_back({ShardInterface{ports_.back().get(), config}});
     }
     auto stack = Stack::Create(options, interfaces, random_);

@@ -37,11 +37,24 @@ TEST(MemoryPlan, TablesThatDoNotFitAreToldWithTheFigure) {
   StackOptions options;
   options.max_connections = 1'000'000;
   PlanMemory(&options, 1);
-  EXPECT_TRUE(CheckTablesFit(options, 1, UINT64_MAX).ok());
-  const absl::Status status = CheckTablesFit(options, 1, 100 << 20);
+  EXPECT_TRUE(CheckTablesFit(options, 1, 0, UINT64_MAX).ok());
+  const absl::Status status = CheckTablesFit(options, 1, 0, 100 << 20);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(status.message()),
               ::testing::ContainsRegex("max_connections = 1000000 needs [0-9]+ MiB.*has 100 MiB"));
+}
+
+// What the services take has to fit as well, and is in the figure.
+TEST(MemoryPlan, ApplicationsCount) {
+  StackOptions options;
+  options.max_connections = 1000;
+  PlanMemory(&options, 1);
+  constexpr uint64_t kGibibyte = uint64_t{1} << 30;
+  EXPECT_TRUE(CheckTablesFit(options, 1, 0, kGibibyte).ok());
+  EXPECT_TRUE(CheckTablesFit(options, 1, kGibibyte / 2, kGibibyte).ok());
+  const absl::Status status = CheckTablesFit(options, 1, 5 * kGibibyte, kGibibyte);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), ::testing::ContainsRegex("needs 51[0-9][0-9] MiB"));
 }
 
 TEST(MemoryPlan, TheMachineSaysWhatItHas) {

@@ -14,37 +14,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/support/in_child.h"
 
 namespace usher {
 namespace {
 
+using test::InChild;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-// EAL starts once in a process, so each start happens in a child; what it says comes back.
-std::string InChild(const std::function<std::string()>& body) {
-  int ends[2];
-  if (pipe(ends) != 0) return "no pipe";
-  const pid_t child = fork();
-  if (child == 0) {
-    close(ends[0]);
-    // As root: nothing a driver makes is to be seen outside.
-    if (geteuid() == 0 && unshare(CLONE_NEWNET) != 0) _exit(1);
-    const std::string said = body();
-    const ssize_t written = write(ends[1], said.data(), said.size());
-    _exit(written == static_cast<ssize_t>(said.size()) ? 0 : 1);
-  }
-  close(ends[1]);
-  std::string said;
-  char buffer[512];
-  for (ssize_t n; (n = read(ends[0], buffer, sizeof(buffer))) > 0;) said.append(buffer, n);
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? said : absl::StrCat(said, " killed by ", WTERMSIG(status));
-}
 
 std::string Describe(const absl::Status& status) {
   return absl::StrCat(absl::StatusCodeToString(status.code()), ": ", std::string(status.message()));
