@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -77,7 +78,7 @@ class ControlPlaneTest : public ControlTest {
   static void TearDownTestSuite() {
     const std::string directory = rte_eal_get_runtime_dir();
     delete eal_;
-    rmdir(directory.c_str());
+    std::filesystem::remove_all(directory);
   }
   void TearDown() override {
     plane_.reset();
