@@ -151,6 +151,8 @@ class Section {
 
 const ListenModel kModels[] = {ListenModel::kLinuxClassic, ListenModel::kLinux, ListenModel::kBsd};
 constexpr const char* kModelNames[] = {"linux-classic", "linux", "bsd"};
+// In the order of CongestionAlgorithm.
+constexpr const char* kCongestionNames[] = {"reno", "cubic", "dctcp", "bbr"};
 constexpr const char* kPollNames[] = {"poll", "adaptive"};
 const PollMode kPollModes[] = {PollMode::kPoll, PollMode::kAdaptive};
 
@@ -367,6 +369,9 @@ class Loader {
     s.Boolean("v6_only", &spec.v6_only);
     s.Integer("defer_accept_s", 0, INT32_MAX, &spec.defer_accept_s);
     s.Integer("fastopen", 0, INT32_MAX, &spec.fastopen_qlen);
+    if (s.Choice("congestion", kCongestionNames, &choice))
+      spec.options.congestion = static_cast<CongestionAlgorithm>(choice);
+    s.Integer("max_pacing_rate", 1, UINT32_MAX, &spec.options.max_pacing_rate);
     if (s.Choice("service", kServiceNames, &choice))
       listener.service = static_cast<ServiceKind>(choice);
     else if (table.get("service") == nullptr)

@@ -31,7 +31,7 @@ constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
 constexpr int64_t kByteMax = 255;  // Linux stores these in a byte, without a closer check
 constexpr int64_t kMaxSeconds = kIntMax / 1000;  // Linux counts these in ticks, up to 1000 a second
 
-constexpr const char* kCongestionControls[] = {"bbr", "cubic", "reno"};
+constexpr const char* kCongestionControls[] = {"bbr", "cubic", "dctcp", "reno"};
 
 // Sorted by name. Ranges are what Linux 6.18 was seen to accept. DEVIATION(Linux): where it lets an
 // int that counts or measures something become negative, unchecked, 0 is the least here; and more

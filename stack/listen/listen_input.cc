@@ -98,15 +98,17 @@ PassiveOpen::Offer PassiveOpen::ReadOffer(const Listener& l, const Segment& s) c
   }
   offer.sack = sysctls.tcp_sack != 0 && s.options.sack_permitted;
   if (sysctls.tcp_window_scaling != 0) offer.window_scale = s.options.window_scale;
-  offer.ecn = GrantsEcn(s);
+  offer.ecn = GrantsEcn(l, s);
   return offer;
 }
 
 // RFC 3168 section 6.1.1. A SYN that is itself marked ECT was meddled with on its way, unless its
-// sender knows the newer rules (RFC 9768, told by the third flag).
-bool PassiveOpen::GrantsEcn(const Segment& syn) const {
+// sender knows the newer rules (RFC 9768, told by the third flag) or DCTCP is spoken here.
+bool PassiveOpen::GrantsEcn(const Listener& l, const Segment& syn) const {
   constexpr uint16_t kSetup = TcpFlags::kEce | TcpFlags::kCwr;
-  if ((syn.flags & kSetup) != kSetup || context_.sysctls.tcp_ecn == 0) return false;
+  if ((syn.flags & kSetup) != kSetup) return false;
+  if (NeedsEcn(CongestionOf(context_, l.spec.options))) return true;
+  if (context_.sysctls.tcp_ecn == 0) return false;
   return EcnOf(syn.packet->tos) == Ecn::kNotEct || syn.Has(TcpFlags::kAe);
 }
 
@@ -190,7 +192,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   TxFrame frame;
   if (!context_.egress.BeginReply(*s.packet, &frame)) return;
   CommitSynAck(frame, s.tuple, cookie.iss, s.seq, static_cast<uint16_t>(window.rcv_wnd), options,
-               offer.timestamps && offer.ecn);
+               EcnAnswer(l, offer.timestamps && offer.ecn));
 }
 
 PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offer& offer,
@@ -225,7 +227,7 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   if (l.spec.save_syn) SaveSyn(index, s);
   TxFrame frame;  // without a buffer the timer sends it
   if (context_.egress.BeginReply(*s.packet, &frame))
-    SendSynAck(frame, index, s.tuple, mss, fast_open);
+    SendSynAck(l, frame, index, s.tuple, mss, fast_open);
   return {.new_request = index};
 }
 
@@ -276,7 +278,7 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
   context_.counters.Add(Counter::TcpExtSyncookiesRecv);
 
   HandshakeResult h;
-  if (timestamps && !TakeCookieOptions(*timestamps, offset, &h))
+  if (timestamps && !TakeCookieOptions(l, *timestamps, offset, &h))
     return Reset(l, DropReason::kAckCookieOptions, s);
   h.tuple = s.tuple;
   if (!context_.egress.FindPath(s.tuple.local, s.tuple.remote, &h.path))
@@ -297,8 +299,8 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
 }
 
 // What TSval carried of the SYN's options. False: it claims what this side would not have granted.
-bool PassiveOpen::TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
-                                    HandshakeResult* h) const {
+bool PassiveOpen::TakeCookieOptions(const Listener& l, const TcpTimestamps& timestamps,
+                                    uint32_t offset, HandshakeResult* h) const {
   const Sysctls& sysctls = context_.sysctls;
   if (sysctls.tcp_timestamps == 0) return true;  // then they were not offered: ignored
   // An echo of 0 comes from a peer that has nothing to echo, and carries no options.
@@ -308,7 +310,8 @@ bool PassiveOpen::TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t of
   h->ts_recent = timestamps.value;
   h->ts_offset = offset;
   h->sack_ok = options.sack;
-  h->ecn_ok = options.ecn && sysctls.tcp_ecn != 0;
+  h->ecn_ok =
+      options.ecn && (sysctls.tcp_ecn != 0 || NeedsEcn(CongestionOf(context_, l.spec.options)));
   h->wscale_ok = options.window_scale.has_value();
   h->snd_wscale = std::min<uint8_t>(options.window_scale.value_or(0), TcpOptions::kMaxWindowScale);
   return (!h->sack_ok || sysctls.tcp_sack != 0) &&

@@ -217,6 +217,9 @@ class PassiveOpen {
     std::optional<uint8_t> window_scale;
   };
 
+  // What a SYN-ACK says of ECN; kMarked: DCTCP, whose packets are all ECT.
+  enum class SynAckEcn : uint8_t { kNone, kGranted, kMarked };
+
   // -- passive_open.cc: listeners, queues, children --
   Listener* Find(const FourTuple& tuple);
   int Rank(const Listener& l, const IpAddress& local, uint16_t port) const;
@@ -256,7 +259,7 @@ class PassiveOpen {
   Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
   Outcome OnSyn(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
   Offer ReadOffer(const Listener& l, const Segment& s) const;
-  bool GrantsEcn(const Segment& syn) const;
+  bool GrantsEcn(const Listener& l, const Segment& syn) const;
   bool InLastQuarter(const Listener& l) const;
   void AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu);
   Outcome AddRequest(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,
@@ -265,7 +268,7 @@ class PassiveOpen {
   void SaveSyn(uint32_t request, const Segment& s);
   bool CookiesExpected(const Listener& l) const;
   Outcome OnCookieAck(Listener& l, Segment& s);
-  bool TakeCookieOptions(const TcpTimestamps& timestamps, uint32_t offset,
+  bool TakeCookieOptions(const Listener& l, const TcpTimestamps& timestamps, uint32_t offset,
                          HandshakeResult* h) const;
   Outcome CompleteCookie(Listener& l, const HandshakeResult& h);
   void Unpark(Listener& l, const FourTuple& tuple);
@@ -297,15 +300,16 @@ class PassiveOpen {
   Duration TimeoutOf(const Request& r) const;
 
   // -- syn_ack.cc: what is sent --
+  SynAckEcn EcnAnswer(const Listener& l, bool granted) const;
   uint32_t ReceiveBufferOf(const Listener& l) const;
   uint16_t AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const;
   InitialWindow WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const;
   uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
   uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
   void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
-                    const TcpOptions& options, bool ecn);
-  void SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss,
-                  const std::optional<FastOpenOption>& fast_open = std::nullopt);
+                    const TcpOptions& options, SynAckEcn ecn);
+  void SendSynAck(const Listener& l, TxFrame& frame, uint32_t request, const FourTuple& tuple,
+                  uint16_t mss, const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);
   void SendRequestAck(uint32_t request, Segment& s);
 

@@ -3,6 +3,7 @@
 
 #include "stack/listen/passive_open.h"
 #include "stack/tcp/window.h"
+#include "stack/wire/ecn.h"
 
 namespace usher {
 
@@ -33,24 +34,33 @@ InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscal
 }
 
 void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
-                               uint16_t window, const TcpOptions& options, bool ecn) {
+                               uint16_t window, const TcpOptions& options, SynAckEcn ecn) {
   TcpHeader h;
   h.src_port = tuple.local_port;
   h.dst_port = tuple.remote_port;
   h.seq = iss;
   h.ack = irs + 1;
-  h.flags = TcpFlags::kSyn | TcpFlags::kAck | (ecn ? TcpFlags::kEce : 0);
+  h.flags = TcpFlags::kSyn | TcpFlags::kAck | (ecn != SynAckEcn::kNone ? TcpFlags::kEce : 0);
   h.window = window;
   const size_t size = h.Emit(frame.l4, options);
-  context_.egress.CommitTcp(frame, {.local = tuple.local,
-                                    .remote = tuple.remote,
-                                    .header_length = static_cast<uint16_t>(size),
-                                    .payload_length = 0,
-                                    .payload_sum = 0});
+  context_.egress.CommitTcp(
+      frame, {.local = tuple.local,
+              .remote = tuple.remote,
+              .header_length = static_cast<uint16_t>(size),
+              .payload_length = 0,
+              .payload_sum = 0,
+              .tos = static_cast<uint8_t>(ecn == SynAckEcn::kMarked ? Ecn::kEct0 : Ecn::kNotEct)});
   context_.counters.Add(Counter::TcpOutSegs);
 }
 
-void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& tuple, uint16_t mss,
+PassiveOpen::SynAckEcn PassiveOpen::EcnAnswer(const Listener& l, bool granted) const {
+  if (!granted) return SynAckEcn::kNone;
+  return NeedsEcn(CongestionOf(context_, l.spec.options)) ? SynAckEcn::kMarked
+                                                          : SynAckEcn::kGranted;
+}
+
+void PassiveOpen::SendSynAck(const Listener& l, TxFrame& frame, uint32_t request,
+                             const FourTuple& tuple, uint16_t mss,
                              const std::optional<FastOpenOption>& fast_open) {
   Request& r = table_[request];
   TcpOptions options;
@@ -67,7 +77,7 @@ void PassiveOpen::SendSynAck(TxFrame& frame, uint32_t request, const FourTuple& 
     options.timestamps = TcpTimestamps{tsval, r.ts_recent};
   }
   options.fast_open = fast_open;
-  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options, r.ecn_ok);
+  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options, EcnAnswer(l, r.ecn_ok));
 }
 
 // Again, for a duplicate SYN (turned round in its buffer) or by the timer. False: no buffer.
@@ -81,7 +91,7 @@ bool PassiveOpen::ResendSynAck(const Listener& l, uint32_t request, Segment* dup
   } else if (!context_.egress.Begin(r.path, tuple.remote.family(), &frame, true)) {
     return false;
   }
-  SendSynAck(frame, request, tuple, AdvertisedMss(l, tuple.remote.family(), r.path.mtu));
+  SendSynAck(l, frame, request, tuple, AdvertisedMss(l, tuple.remote.family(), r.path.mtu));
   if (r.num_retrans < UINT8_MAX) ++r.num_retrans;
   context_.counters.Add(Counter::TcpRetransSegs);
   context_.counters.Add(Counter::TcpExtTCPSynRetrans);

@@ -49,7 +49,13 @@ RecoverySettings RecoveryFrom(const Sysctls& s) {
   r.frto = s.tcp_frto != 0;
   r.static_reorder_window = (s.tcp_recovery & 2) != 0;
   r.no_duplicate_threshold = (s.tcp_recovery & 4) != 0;
+  r.pacing_ss_percent = static_cast<uint32_t>(s.tcp_pacing_ss_ratio);
+  r.pacing_ca_percent = static_cast<uint32_t>(s.tcp_pacing_ca_ratio);
   return r;
+}
+
+CongestionAlgorithm CongestionFrom(const Sysctls& s) {
+  return ParseCongestionAlgorithm(s.tcp_congestion_control).value_or(CongestionAlgorithm::kCubic);
 }
 
 }  // namespace
@@ -99,6 +105,7 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
                .counters = counters_,
                .sysctls = sysctls_,
                .recovery_settings = RecoveryFrom(o.sysctls),
+               .congestion = CongestionFrom(o.sysctls),
                .isn = isn_,
                .memory = memory_,
                .send_blocks = send_blocks_,
@@ -656,6 +663,7 @@ void Shard::AbortAll() {
 void Shard::ApplySysctls(const Sysctls& sysctls) {
   sysctls_ = sysctls;
   context_.recovery_settings = RecoveryFrom(sysctls_);
+  context_.congestion = CongestionFrom(sysctls_);
   memory_.SetLimits(sysctls_.tcp_mem);
 }
 

@@ -62,7 +62,8 @@ struct TcpOptionsSet {
   bool cork : 1 = false;       // TCP_CORK
   bool keepalive : 1 = false;  // SO_KEEPALIVE
   bool linger : 1 = false;     // SO_LINGER
-  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;
+  uint8_t keepalive_probes = 0;
+  std::optional<CongestionAlgorithm> congestion;  // TCP_CONGESTION; none: tcp_congestion_control
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
   uint16_t keepalive_time_s = 0;  // 0: the sysctl's
@@ -71,8 +72,15 @@ struct TcpOptionsSet {
   uint32_t user_timeout_ms = 0;       // TCP_USER_TIMEOUT; 0: by tcp_retries2
   uint32_t receive_buffer_bytes = 0;  // 0: tcp_rmem's default
   uint32_t send_buffer_bytes = 0;     // 0: tcp_wmem's default
-  uint8_t keepalive_probes = 0;
+  // SO_MAX_PACING_RATE in bytes per second: paces, and no faster than this. Pacer::kNoLimit: paced
+  // only by an algorithm that needs it.
+  uint32_t max_pacing_rate = Pacer::kNoLimit;
 };
+
+// The algorithm of a connection with these options.
+inline CongestionAlgorithm CongestionOf(const TcpContext& ctx, const TcpOptionsSet& options) {
+  return options.congestion.value_or(ctx.congestion);
+}
 
 // What the shard has to do with a connection after a call.
 enum class Fate : uint8_t {
@@ -221,9 +229,11 @@ class TcpConnection {
 
   // -- ecn.cc: RFC 3168 --
   uint16_t EcnSetup(const TcpContext& ctx, bool with_ack, bool resent) const;
+  void BeginEcn(const TcpContext& ctx, bool in_use);
   void TakeEcnOfSyn(const Segment& s);
   void TakeCwr(const Segment& s);
-  void TakeEcnOfData(const Segment& s);
+  void TakeEcnOfData(TcpContext& ctx, const Segment& s);
+  void EchoExactly(TcpContext& ctx, bool ce);
   void NoteReductions(std::span<const CongestionSignal> signals);
   uint8_t MarkEcn(bool new_data, uint16_t* flags);
 
@@ -320,7 +330,7 @@ class TcpConnection {
   void ClearOutOfOrder(TcpContext& ctx);
   uint32_t ReceiveMemory(const TcpContext& ctx) const;
 
-  static RecoveryContext Recovery(TcpContext& ctx);
+  static RecoveryContext Recovery(const TcpContext& ctx);
   Duration Rto(const TcpContext& ctx) const {
     return control_.recovery().rto(ctx.recovery_settings);
   }
@@ -409,7 +419,8 @@ class TcpConnection {
   bool send_new_first_ : 1 = false;
   bool one_segment_window_ : 1 = false;
   bool passive_ : 1 = false;
-  bool fast_open_ : 1 = false;  // may send in SYN-RECEIVED
+  bool fast_open_ : 1 = false;    // may send in SYN-RECEIVED
+  bool pacing_wait_ : 1 = false;  // something would leave now, were it not for pacing
 
   // Explicit congestion notification (ecn.cc). In a byte of its own: the sender asks one question.
   struct EcnState {
@@ -417,6 +428,7 @@ class TcpConnection {
     bool seen : 1 = false;      // the peer's data came marked as capable of it
     bool echo : 1 = false;      // congestion was experienced: ECE on what we send, until CWR comes
     bool send_cwr : 1 = false;  // the window was reduced: the next new data says so
+    bool dctcp : 1 = false;     // RFC 8257: `echo` says exactly which bytes met congestion
   };
   EcnState ecn_;
 

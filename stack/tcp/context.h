@@ -11,6 +11,7 @@
 #include "stack/base/time.h"
 #include "stack/base/timer_wheel.h"
 #include "stack/ip/egress.h"
+#include "stack/tcp/congestion/controller.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/memory.h"
 #include "stack/tcp/out_of_order_queue.h"
@@ -25,7 +26,8 @@ struct TcpContext {
   Egress& egress;
   Counters& counters;
   const Sysctls& sysctls;
-  RecoverySettings recovery_settings;  // made from the sysctls
+  RecoverySettings recovery_settings;                            // made from the sysctls
+  CongestionAlgorithm congestion = CongestionAlgorithm::kCubic;  // likewise
   const IsnGenerator& isn;
   TcpMemory& memory;
   SendBlockPool& send_blocks;

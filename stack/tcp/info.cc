@@ -72,7 +72,7 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.last_sent = last_data_sent_.Before(ctx.now);
   info.last_received = last_data_received_.Before(ctx.now);
   info.last_ack = last_ack_received_.Before(ctx.now);
-  const uint64_t rate = control_.pacing_rate(ctx.sent_segments);
+  const uint64_t rate = control_.pacing_rate(Recovery(ctx));
   if (rate != UINT64_MAX) info.pacing_rate = rate;
   info.unacked = recovery.queue().segments_out();
   info.retrans = recovery.queue().retransmitted_segments();

@@ -366,7 +366,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     }
     s.packet->packet.handle = nullptr;  // held now
     if (ecn_.in_use) [[unlikely]]
-      TakeEcnOfData(s);
+      TakeEcnOfData(ctx, s);
     rcv_nxt_ += length;
     MeasureReceive(ctx, length);
     Raise(ctx, kEventReadable);
@@ -403,7 +403,7 @@ void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
   }
   if (s.payload_length != 0) {
     if (ecn_.in_use) [[unlikely]]
-      TakeEcnOfData(s);
+      TakeEcnOfData(ctx, s);
     InsertOutOfOrder(ctx, s);
   }
   // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.

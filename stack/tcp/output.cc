@@ -4,6 +4,7 @@
 #include "stack/tcp/connection.h"
 #include "stack/tcp/reset.h"
 #include "stack/tcp/window.h"
+#include "stack/wire/ecn.h"
 
 namespace usher {
 namespace {
@@ -15,7 +16,7 @@ uint32_t HeadersOf(const FourTuple& tuple) { return tuple.remote.is_v4() ? 40 : 
 
 }  // namespace
 
-RecoveryContext TcpConnection::Recovery(TcpContext& ctx) {
+RecoveryContext TcpConnection::Recovery(const TcpContext& ctx) {
   return {ctx.now, ctx.sent_segments, ctx.recovery_settings};
 }
 
@@ -42,6 +43,7 @@ void TcpConnection::ScheduleAck(TcpContext& ctx) {
 
 void TcpConnection::Flush(TcpContext& ctx) {
   if (state_ == TcpState::kClosed) return;
+  pacing_wait_ = false;
   if (retransmit_due_ && !send_new_first_) Retransmit(ctx);
   SendData(ctx);
   if (retransmit_due_) Retransmit(ctx);  // F-RTO sent new data first
@@ -108,6 +110,10 @@ TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t m
       next.limit = SendLimit::kCongestion;
       return next;
     }
+    if (!control_.MaySendNow(Recovery(ctx))) [[unlikely]] {
+      next.limit = SendLimit::kPacing;
+      return next;
+    }
   }
   next.fin = fin_queued_ && next.length == unsent && next.length < static_cast<uint32_t>(window);
   next.send = true;
@@ -131,6 +137,10 @@ void TcpConnection::SendData(TcpContext& ctx) {
   }
   control_.AfterSending(rc, next.limit, sent_new);
   if (sent_data) NoteDataSent(ctx);
+  if (next.limit == SendLimit::kPacing) [[unlikely]] {
+    pacing_wait_ = true;
+    return;
+  }
   // Nothing in flight will bring the acknowledgment that goes on: ask for it by the persist timer.
   if (snd_nxt_ == snd_una_ && HasUnsent() && persist_deadline_ == Instant::Never()) {
     if (persist_backoff_ == 0) last_progress_ = MilliStamp::Of(ctx.now);
@@ -377,6 +387,10 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
   retransmit_due_ = false;
   while (control_.SendBudget(rc) > 0) {
+    if (!control_.MaySendNow(rc)) [[unlikely]] {
+      retransmit_due_ = pacing_wait_ = true;
+      return;
+    }
     const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize(ctx));
     if (!r) return;
     if (r->seq != snd_una_ && r->seq + r->length > snd_una_ + snd_wnd_) return;
@@ -408,6 +422,10 @@ bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
 
 void TcpConnection::SendLossProbe(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
+  if (pacing_wait_) {  // not a tail: more will follow when its time comes
+    control_.OnProbeFailed(rc);
+    return;
+  }
   if (HasUnsent()) {
     NextSegment next;
     const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
@@ -480,11 +498,13 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption
   if (options_in_use_.wscale) o.window_scale = rcv_wscale_;
   if (cookie != nullptr) o.fast_open = *cookie;
   const size_t size = h.Emit(frame.l4, o);
-  ctx.egress.CommitTcp(frame, {.local = tuple_.local,
-                               .remote = tuple_.remote,
-                               .header_length = static_cast<uint16_t>(size),
-                               .payload_length = 0,
-                               .payload_sum = 0});
+  ctx.egress.CommitTcp(frame,
+                       {.local = tuple_.local,
+                        .remote = tuple_.remote,
+                        .header_length = static_cast<uint16_t>(size),
+                        .payload_length = 0,
+                        .payload_sum = 0,
+                        .tos = static_cast<uint8_t>(ecn_.dctcp ? Ecn::kEct0 : Ecn::kNotEct)});
   ctx.counters.Add(Counter::TcpOutSegs);
   return true;
 }

@@ -16,7 +16,9 @@ constexpr uint32_t kDefaultOrphanRetries = 8;
 void TcpConnection::ArmTimers(TcpContext& ctx) {
   const Instant send =
       control_.timer() != SendTimer::kNone ? control_.timer_deadline() : persist_deadline_;
-  const Instant first = std::min({send, UserDeadline(ctx), delayed_ack_deadline_, life_deadline_});
+  Instant first = std::min({send, UserDeadline(ctx), delayed_ack_deadline_, life_deadline_});
+  if (pacing_wait_) [[unlikely]]
+    first = std::min(first, control_.pacing_deadline());
   if (first != Instant::Never())
     ctx.timers.Set(slot_, first);
   else if (ctx.timers.IsSet(slot_))
@@ -41,6 +43,7 @@ void TcpConnection::OnTimer(TcpContext& ctx) {
     return;
   }
   if (delayed_ack_deadline_ <= ctx.now) OnDelayedAckTimer(ctx);
+  if (pacing_wait_ && control_.pacing_deadline() <= ctx.now) WantOutput(ctx);
   if (control_.timer() != SendTimer::kNone) {
     if (control_.timer_deadline() <= ctx.now) OnSendTimer(ctx);
   } else if (persist_deadline_ <= ctx.now) {

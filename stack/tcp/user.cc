@@ -29,7 +29,7 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   options_in_use_.timestamps = sysctls.tcp_timestamps != 0;
   options_in_use_.sack = sysctls.tcp_sack != 0;
   options_in_use_.wscale = sysctls.tcp_window_scaling != 0;
-  ecn_.in_use = sysctls.tcp_ecn == 1;
+  BeginEcn(ctx, sysctls.tcp_ecn == 1 || NeedsEcn(CongestionOf(ctx, options)));
   const InitialWindow w =
       SelectInitialWindow(sysctls, ReceiveBufferLimit(ctx),
                           advertised_mss_ - (options_in_use_.timestamps ? kTimestampsOnlySize : 0),
@@ -44,7 +44,7 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   snd_nxt_ = iss_ + 1;
   syn_unacked_ = true;
   const RecoveryContext rc = Recovery(ctx);
-  control_.Configure(rc.settings, options.congestion, 536, 536, false);
+  control_.Configure(rc.settings, CongestionOf(ctx, options), 536, 536, false);
   UpdateMss(ctx);
   Enter(ctx, TcpState::kSynSent);
   ctx.counters.Add(Counter::TcpActiveOpens);
@@ -63,7 +63,7 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
   Init(ctx, slot, h.tuple, h.path, options);
   passive_ = true;
   options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
-  ecn_.in_use = h.ecn_ok;
+  BeginEcn(ctx, h.ecn_ok);
   iss_ = h.iss;
   snd_una_ = snd_nxt_ = iss_ + 1;
   snd_sml_ = snd_una_;
@@ -81,7 +81,7 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
   ts_recent_ = h.ts_recent;
   ts_recent_s_ = SecondsOf(ctx.now);
   ts_offset_ = h.ts_offset;
-  control_.Configure(ctx.recovery_settings, options.congestion, 536, 536, h.sack_ok);
+  control_.Configure(ctx.recovery_settings, CongestionOf(ctx, options), 536, 536, h.sack_ok);
   UpdateMss(ctx);
 }
 
@@ -122,6 +122,8 @@ void TcpConnection::OpenFastOpen(TcpContext& ctx, uint32_t slot, const Handshake
 void TcpConnection::StartTransfer(TcpContext& ctx) {
   const uint32_t segments = one_segment_window_ ? 1 : kInitialWindowSegments;
   control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
+  if (options_.max_pacing_rate != Pacer::kNoLimit)
+    control_.SetMaxPacingRate(Recovery(ctx), options_.max_pacing_rate);
   rcv_mss_ = static_cast<uint16_t>(
       std::clamp<uint32_t>(std::min<uint32_t>({advertised_mss_, mss_, rcv_wnd_ / 2}), 88, 536));
   BoundReceiveWindow(ctx);
@@ -403,6 +405,12 @@ void TcpConnection::ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options) 
   options_ = options;
   if (state_ == TcpState::kClosed) return;
   UpdateMss(ctx);
+  control_.SetMaxPacingRate(Recovery(ctx), options.max_pacing_rate);
+  if (options.congestion) {
+    control_.ChangeAlgorithm(Recovery(ctx), *options.congestion);
+    BeginEcn(ctx, ecn_.in_use);
+  }
+  if (pacing_wait_) WantOutput(ctx);
   if (keepalive_changed) ArmKeepalive(ctx);
   if (may_send || options.no_delay) WantOutput(ctx);
   ArmTimers(ctx);

@@ -9,6 +9,8 @@
 
 #include "stack/base/random.h"
 #include "stack/base/time.h"
+#include "stack/wire/bytes.h"
+#include "stack/wire/checksum.h"
 
 namespace usher::sim {
 
@@ -23,7 +25,25 @@ struct LinkFaults {
   Duration jitter;                    // added at random without overtaking
   uint64_t bytes_per_second = 0;      // 0: no limit
   uint32_t queue_bytes = 256 * 1024;  // what waits for the limit at most; the rest is lost
+  uint32_t mark_bytes = 0;  // when more waits, packets that understand ECN are marked CE; 0: never
 };
+
+// Sets CE in an Ethernet frame whose IP header says that its ends understand ECN; false: it does
+// not. IPv4's checksum is brought up to date.
+inline bool MarkCe(std::vector<uint8_t>& frame) {
+  constexpr size_t kIp = 14;
+  const bool v4 = frame[12] == 0x08 && frame[13] == 0x00;
+  uint8_t& byte = frame[kIp + 1];
+  const int shift = v4 ? 0 : 4;  // IPv6's traffic class lies across two bytes
+  if ((byte >> shift & 3) == 0) return false;
+  byte = static_cast<uint8_t>(byte | 3 << shift);
+  if (v4) {
+    StoreRaw<uint16_t>(frame.data() + kIp + 10, 0);
+    const uint32_t sum = checksum::Sum({frame.data() + kIp, size_t{(frame[kIp] & 15u) * 4u}});
+    Store16(frame.data() + kIp + 10, checksum::Finish(sum));
+  }
+  return true;
+}
 
 // One direction of a link.
 class Link {
@@ -43,6 +63,11 @@ class Link {
         ++lost_;
         return;
       }
+      const uint64_t queue = waiting / 1'000'000;
+      most_waiting_ = std::max(most_waiting_, queue);
+      sum_waiting_ += queue;
+      ++sent_;
+      if (faults_.mark_bytes != 0 && queue > faults_.mark_bytes && MarkCe(frame)) ++marked_;
       leaves = free + Duration::Nanos(static_cast<int64_t>(frame.size() * 1'000'000'000 /
                                                            faults_.bytes_per_second));
       free_at_ = leaves;
@@ -69,6 +94,11 @@ class Link {
 
   void set_faults(const LinkFaults& faults) { faults_ = faults; }
   uint64_t lost() const { return lost_; }
+  // Of a link with a limit, since ForgetQueue: what a frame found waiting, at most and in the mean.
+  uint64_t most_waiting_bytes() const { return most_waiting_; }
+  uint64_t mean_waiting_bytes() const { return sent_ == 0 ? 0 : sum_waiting_ / sent_; }
+  uint64_t marked() const { return marked_; }
+  void ForgetQueue() { most_waiting_ = sum_waiting_ = sent_ = marked_ = 0; }
 
  private:
   struct Frame {
@@ -95,6 +125,10 @@ class Link {
   std::priority_queue<Frame> queue_;
   uint64_t number_ = 0;
   uint64_t lost_ = 0;
+  uint64_t most_waiting_ = 0;
+  uint64_t sum_waiting_ = 0;
+  uint64_t sent_ = 0;
+  uint64_t marked_ = 0;
   Instant last_;
   Instant free_at_;
 };

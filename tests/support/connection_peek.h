@@ -37,7 +37,7 @@ struct ConnectionPeek {
     if (in_flight) {
       EXPECT_NE(c.control_.timer(), SendTimer::kNone) << "nothing would resend";
     }
-    if (!in_flight && c.HasUnsent() && c.MaySend() && !c.output_queued) {
+    if (!in_flight && c.HasUnsent() && c.MaySend() && !c.output_queued && !c.pacing_wait_) {
       EXPECT_NE(c.persist_deadline_, Instant::Never()) << "nothing would ever send";
     }
     if (c.ack_pending_ && !c.output_queued) {

@@ -396,7 +396,7 @@ int Socket::GetRareTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* leng
     case TCP_CC_INFO:  // neither Reno nor CUBIC tells more
       return 0;
     case TCP_CONGESTION: {
-      const std::string_view text = CongestionAlgorithmName(options_.congestion);
+      const std::string_view text = CongestionAlgorithmName(*options_.congestion);
       out->assign(text.begin(), text.end());
       out->resize(kNameLength);
       return 0;

@@ -17,6 +17,8 @@ uint32_t Grown(uint32_t cwnd, uint64_t bytes) {
 std::optional<CongestionAlgorithm> ParseCongestionAlgorithm(std::string_view name) {
   if (name == "reno") return CongestionAlgorithm::kReno;
   if (name == "cubic") return CongestionAlgorithm::kCubic;
+  if (name == "dctcp") return CongestionAlgorithm::kDctcp;
+  if (name == "bbr") return CongestionAlgorithm::kBbr;
   return std::nullopt;
 }
 
@@ -26,6 +28,10 @@ std::string_view CongestionAlgorithmName(CongestionAlgorithm algorithm) {
       return "reno";
     case CongestionAlgorithm::kCubic:
       return "cubic";
+    case CongestionAlgorithm::kDctcp:
+      return "dctcp";
+    case CongestionAlgorithm::kBbr:
+      return "bbr";
   }
   return "";
 }
@@ -36,12 +42,38 @@ void CongestionController::Init(CongestionAlgorithm algorithm, uint32_t mss,
   algorithm_ = algorithm;
   mss_ = std::max<uint32_t>(mss, 1);
   cwnd_ = std::max(initial_window_bytes, mss_);
+  InitState();
 }
 
-void CongestionController::OnSent(Instant now, uint32_t prior_in_flight_bytes) {
-  if (algorithm_ != CongestionAlgorithm::kCubic) return;
-  if (prior_in_flight_bytes == 0) cubic_.OnResume(now);
-  cubic_.OnSent(now);
+void CongestionController::InitState() {
+  switch (algorithm_) {
+    case CongestionAlgorithm::kReno:
+      break;
+    case CongestionAlgorithm::kCubic:
+      state_.cubic = CubicState();
+      break;
+    case CongestionAlgorithm::kDctcp:
+      state_.dctcp = Dctcp();
+      break;
+    case CongestionAlgorithm::kBbr:
+      state_.bbr = Bbr();
+      break;
+  }
+}
+
+void CongestionController::Change(CongestionAlgorithm algorithm) {
+  if (algorithm == algorithm_) return;
+  algorithm_ = algorithm;
+  acked_bytes_ = 0;
+  InitState();
+}
+
+void CongestionController::OnResume(Instant now, MilliStamp last_sent) {
+  if (algorithm_ == CongestionAlgorithm::kCubic) {
+    state_.cubic.cubic.OnResume(now, last_sent);
+  } else if (model_based()) {
+    state_.bbr.OnRestart();
+  }
 }
 
 bool CongestionController::is_cwnd_limited() const {
@@ -70,7 +102,7 @@ void CongestionController::OnSendPass(Seq snd_una, Seq snd_nxt, uint32_t in_flig
 void CongestionController::SlowStart(const CongestionAck& ack, uint32_t* delivered) {
   uint64_t growth = *delivered;
   if (algorithm_ == CongestionAlgorithm::kCubic && ssthresh_ == kInfiniteSsthresh) {
-    switch (hystart_.OnAck(ack.snd_una, ack.snd_nxt, ack.rtt)) {
+    switch (state_.cubic.hystart.OnAck(ack.snd_una, ack.snd_nxt, ack.rtt)) {
       case HyStart::Phase::kSlowStart:
         break;
       case HyStart::Phase::kConservative:
@@ -104,9 +136,13 @@ void CongestionController::OnAck(const CongestionAck& ack) {
   if (delivered == 0 || in_slow_start()) return;
   uint32_t bytes_per_mss = cwnd_;
   if (algorithm_ == CongestionAlgorithm::kCubic) {
-    bytes_per_mss = cubic_.OnAck(ack.now, cwnd_, mss_, delivered, ack.min_rtt);
+    bytes_per_mss = state_.cubic.cubic.OnAck(ack.now, cwnd_, mss_, delivered, ack.min_rtt);
   }
   AvoidCongestion(delivered, std::max<uint32_t>(bytes_per_mss, 1));
+}
+
+void CongestionController::OnEcho(Seq snd_una, Seq snd_nxt, uint32_t delivered_bytes, bool echo) {
+  state_.dctcp.OnAck(snd_una, snd_nxt, delivered_bytes, echo);
 }
 
 // What an undo goes back to: a window that had grown beyond ssthresh had earned three quarters.
@@ -115,31 +151,54 @@ void CongestionController::SaveForUndo() {
   prior_ssthresh_ = std::max(ssthresh_, cwnd_ / 4 * 3);
 }
 
-uint32_t CongestionController::ReducedWindow() {
-  if (algorithm_ == CongestionAlgorithm::kCubic) return cubic_.OnCongestion(cwnd_, mss_);
-  return std::max(cwnd_ / 2, 2 * mss_);
+uint32_t CongestionController::Half() const { return std::max(cwnd_ / 2, 2 * mss_); }
+
+uint32_t CongestionController::ReducedWindow(Cause cause) {
+  switch (algorithm_) {
+    case CongestionAlgorithm::kReno:
+      break;
+    case CongestionAlgorithm::kCubic:
+      return state_.cubic.cubic.OnCongestion(cwnd_, mss_);
+    case CongestionAlgorithm::kDctcp:
+      if (cause == Cause::kMark) return state_.dctcp.Reduced(cwnd_, mss_);
+      break;
+    case CongestionAlgorithm::kBbr:
+      state_.bbr.OnCongestion(cwnd_);
+      return ssthresh_;  // not a thing of its
+  }
+  return Half();
 }
 
-void CongestionController::OnCongestion() {
+void CongestionController::OnCongestion(Cause cause) {
   SaveForUndo();
-  ssthresh_ = ReducedWindow();
+  ssthresh_ = ReducedWindow(cause);
   acked_bytes_ = 0;
+}
+
+void CongestionController::OnLossAfterMark() {
+  if (algorithm_ == CongestionAlgorithm::kDctcp) ssthresh_ = std::min(ssthresh_, Half());
+  if (model_based()) state_.bbr.OnCongestion(cwnd_);
 }
 
 void CongestionController::OnTimeout(uint32_t in_flight_bytes, bool first_in_window) {
   if (first_in_window) {
     SaveForUndo();
-    ssthresh_ = ReducedWindow();
-    if (algorithm_ == CongestionAlgorithm::kCubic) cubic_.OnTimeout();
+    ssthresh_ = ReducedWindow(Cause::kLoss);
+    if (algorithm_ == CongestionAlgorithm::kCubic) state_.cubic.cubic.OnTimeout();
   }
+  if (model_based()) state_.bbr.OnTimeout(cwnd_);
   cwnd_ = Grown(in_flight_bytes, mss_);
   acked_bytes_ = 0;
 }
 
 void CongestionController::OnUndo() {
+  if (model_based()) {
+    state_.bbr.OnUndo();
+    return;
+  }
   cwnd_ = std::max(cwnd_, prior_cwnd_);
   ssthresh_ = std::max(ssthresh_, prior_ssthresh_);
-  if (algorithm_ == CongestionAlgorithm::kCubic) cubic_.OnUndo();
+  if (algorithm_ == CongestionAlgorithm::kCubic) state_.cubic.cubic.OnUndo();
 }
 
 void CongestionController::OnIdleRestart(Duration idle, Duration rto,
@@ -154,9 +213,13 @@ void CongestionController::OnIdleRestart(Duration idle, Duration rto,
   max_in_flight_ = 0;
 }
 
-uint64_t CongestionController::pacing_rate(Duration srtt, uint32_t in_flight_bytes) const {
+uint64_t CongestionController::pacing_rate(Duration srtt, uint32_t in_flight_bytes,
+                                           uint32_t initial_window_bytes,
+                                           uint32_t slow_start_percent,
+                                           uint32_t avoidance_percent) const {
+  if (model_based()) return state_.bbr.PacingRate(initial_window_bytes, srtt);
   if (srtt.us() <= 0) return UINT64_MAX;
-  const uint64_t percent = cwnd_ < ssthresh_ / 2 ? 200 : 120;
+  const uint64_t percent = cwnd_ < ssthresh_ / 2 ? slow_start_percent : avoidance_percent;
   const uint64_t window = std::max(cwnd_, in_flight_bytes);
   return window * 10'000 * percent / static_cast<uint64_t>(srtt.us());
 }

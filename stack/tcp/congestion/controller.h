@@ -9,16 +9,24 @@
 
 #include "stack/base/seq.h"
 #include "stack/base/time.h"
+#include "stack/tcp/congestion/bbr.h"
 #include "stack/tcp/congestion/cubic.h"
+#include "stack/tcp/congestion/dctcp.h"
 #include "stack/tcp/congestion/hystart.h"
 #include "stack/tcp/recovery/rate_sample.h"
 
 namespace usher {
 
 // Named as Linux names them in net.ipv4.tcp_congestion_control.
-enum class CongestionAlgorithm : uint8_t { kReno, kCubic };
+enum class CongestionAlgorithm : uint8_t { kReno, kCubic, kDctcp, kBbr };
 
-// nullopt for a name not known. `name` as in the sysctl: "reno", "cubic".
+// Whether it works only with ECN (RFC 8257), and so asks for it and grants it whatever tcp_ecn
+// says.
+constexpr bool NeedsEcn(CongestionAlgorithm algorithm) {
+  return algorithm == CongestionAlgorithm::kDctcp;
+}
+
+// nullopt for a name not known. `name` as in the sysctl: "reno", "cubic", "dctcp", "bbr".
 std::optional<CongestionAlgorithm> ParseCongestionAlgorithm(std::string_view name);
 std::string_view CongestionAlgorithmName(CongestionAlgorithm algorithm);
 
@@ -43,15 +51,27 @@ class CongestionController {
   // `initial_window_bytes` by RFC 6928 or as the caller has reason to lower it.
   void Init(CongestionAlgorithm algorithm, uint32_t mss, uint32_t initial_window_bytes);
   void set_mss(uint32_t mss) { mss_ = mss; }
+  // Another algorithm goes on with the window as it is (TCP_CONGESTION on a connection).
+  void Change(CongestionAlgorithm algorithm);
 
   // Data is leaving with `prior_in_flight_bytes` before it; into an empty pipe, CUBIC's clock goes
-  // on where it stopped.
-  void OnSent(Instant now, uint32_t prior_in_flight_bytes);
+  // on where it stopped, at `last_sent`.
+  void OnSent(Instant now, uint32_t prior_in_flight_bytes, MilliStamp last_sent) {
+    if (prior_in_flight_bytes == 0) OnResume(now, last_sent);
+  }
   // Grows the window, if it was what limited the sender.
   void OnAck(const CongestionAck& ack);
+  // DCTCP alone, each acknowledgment with ECN in use, before anything that follows from it.
+  void OnEcho(Seq snd_una, Seq snd_nxt, uint32_t delivered_bytes, bool echo);
+  // BBR alone, in place of OnAck and PRR, each acknowledgment.
+  void OnModelAck(const Bbr::Ack& ack) { cwnd_ = state_.bbr.OnAck(ack, cwnd_); }
   // Loss or an ECN mark, once per window: sets ssthresh and keeps what OnUndo needs. The cwnd
   // itself is then led down by PRR, through set_cwnd_bytes.
-  void OnCongestion();
+  enum class Cause : uint8_t { kLoss, kMark };
+  void OnCongestion(Cause cause = Cause::kLoss);
+  // Loss in a window that was reduced for a mark already: for DCTCP, whose answer to a mark may be
+  // next to nothing, it counts all the same (RFC 8257 section 3.4).
+  void OnLossAfterMark();
   // Retransmission timeout: cwnd to one segment over what is in flight; ssthresh too if it is the
   // first in its window (RFC 5681 section 3.1, equation 4).
   void OnTimeout(uint32_t in_flight_bytes, bool first_in_window);
@@ -70,15 +90,27 @@ class CongestionController {
   bool in_slow_start() const { return cwnd_ < ssthresh_; }
   bool is_cwnd_limited() const;
   CongestionAlgorithm algorithm() const { return algorithm_; }
-  // Bytes per second: a window in srtt, times 2 in slow start, times 1.2 later (as Linux), so that
-  // pacing does not hold the window down. UINT64_MAX while srtt is zero.
-  uint64_t pacing_rate(Duration srtt, uint32_t in_flight_bytes) const;
+  // A model of the path governs, not loss: the window is what OnModelAck says, and sending must be
+  // paced.
+  bool model_based() const { return algorithm_ == CongestionAlgorithm::kBbr; }
+  const Bbr* bbr() const { return model_based() ? &state_.bbr : nullptr; }
+  const Dctcp* dctcp() const {
+    return algorithm_ == CongestionAlgorithm::kDctcp ? &state_.dctcp : nullptr;
+  }
+  // Bytes per second: a window in srtt, times `slow_start_percent` in slow start and
+  // `avoidance_percent` later (tcp_pacing_ss_ratio, tcp_pacing_ca_ratio), so that pacing does not
+  // hold the window down; BBR's own. UINT64_MAX while srtt is zero.
+  uint64_t pacing_rate(Duration srtt, uint32_t in_flight_bytes, uint32_t initial_window_bytes,
+                       uint32_t slow_start_percent, uint32_t avoidance_percent) const;
 
  private:
+  void OnResume(Instant now, MilliStamp last_sent);
   void SlowStart(const CongestionAck& ack, uint32_t* delivered);
   void AvoidCongestion(uint32_t delivered, uint32_t bytes_per_mss);
   void SaveForUndo();
-  uint32_t ReducedWindow();
+  uint32_t ReducedWindow(Cause cause);
+  uint32_t Half() const;
+  void InitState();
 
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::kCubic;
   bool cwnd_limited_ = false;
@@ -91,8 +123,18 @@ class CongestionController {
   uint32_t acked_bytes_ = 0;  // towards the next segment of growth
   uint32_t max_in_flight_ = 0;
   Seq usage_end_;
-  Cubic cubic_;  // the only algorithm with a state of its own yet
-  HyStart hystart_;
+  // What the algorithm keeps for itself; NewReno nothing.
+  struct CubicState {
+    Cubic cubic;
+    HyStart hystart;
+  };
+  union State {
+    State() : cubic() {}
+    CubicState cubic;
+    Dctcp dctcp;
+    Bbr bbr;
+  };
+  State state_;
 };
 
 }  // namespace usher

@@ -89,9 +89,9 @@ uint32_t Cubic::OnCongestion(uint32_t cwnd, uint32_t mss) {
   return std::max(static_cast<uint32_t>(window * kBetaNumerator / kBetaDenominator), 2 * mss);
 }
 
-void Cubic::OnResume(Instant now) {
-  if (!running_ || !has_sent_) return;
-  const Duration age = state_.start.Before(now) - last_sent_.Before(now);
+void Cubic::OnResume(Instant now, MilliStamp last_sent) {
+  if (!running_) return;
+  const Duration age = state_.start.Before(now) - last_sent.Before(now);
   state_.start = MilliStamp::Of(now - std::clamp(age, Duration(), state_.start.Before(now)));
 }
 

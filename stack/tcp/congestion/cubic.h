@@ -38,13 +38,9 @@ class Cubic {
     running_ = prior_running_;
     w_max_ = prior_w_max_;
   }
-  // Data leaves into an empty pipe: the time without any does not count (section 5.8).
-  void OnResume(Instant now);
-  // Data leaves; what OnResume measures from.
-  void OnSent(Instant now) {
-    last_sent_ = MilliStamp::Of(now);
-    has_sent_ = true;
-  }
+  // Data leaves into an empty pipe: the time without any, since `last_sent`, does not count
+  // (section 5.8).
+  void OnResume(Instant now, MilliStamp last_sent);
 
   uint32_t w_max_bytes() const { return w_max_; }
   uint32_t k_ms() const { return state_.k_ms; }
@@ -64,13 +60,11 @@ class Cubic {
 
   Epoch state_;
   Epoch prior_;
-  MilliStamp last_sent_;
   uint32_t w_max_ = 0;
   uint32_t prior_w_max_ = 0;
   uint32_t est_acked_ = 0;  // acknowledged towards the next growth of w_est
   bool running_ = false;    // an epoch has begun
   bool prior_running_ = false;
-  bool has_sent_ = false;
 };
 
 }  // namespace usher

@@ -137,7 +137,7 @@ void LossRecovery::TakeProbeAck(Pass& pass) {
   if (!tlp_retrans_ || pass.dsack_of_probe) {
     tlp_out_ = false;
   } else if (pass.in.ack > tlp_high_seq_) {
-    BeginReduction(pass.in.snd_nxt, pass.out.signals);
+    BeginReduction(pass.in.snd_nxt, CongestionSignal::kReduce, pass.out.signals);
     state_ = RecoveryState::kCwr;
     EndReduction(pass.out.signals);
     TryKeepOpen(pass.context, pass.in.snd_nxt);
@@ -366,15 +366,18 @@ void LossRecovery::EnterRecovery(const RecoveryContext& context, Seq snd_nxt, bo
   undo_cwnd_allowed_ = false;
   if (!in_reduction()) {
     undo_cwnd_allowed_ = !ece;
-    BeginReduction(snd_nxt, signals);
+    BeginReduction(snd_nxt, CongestionSignal::kReduce, signals);
+  } else if (state_ == RecoveryState::kCwr) {
+    signals.Add(CongestionSignal::kLossAfterMark);
   }
   state_ = RecoveryState::kRecovery;
 }
 
-void LossRecovery::BeginReduction(Seq snd_nxt, CongestionSignals& signals) {
+void LossRecovery::BeginReduction(Seq snd_nxt, CongestionSignal reduce,
+                                  CongestionSignals& signals) {
   high_seq_ = snd_nxt;
   tlp_out_ = false;
-  signals.Add(CongestionSignal::kReduce);
+  signals.Add(reduce);
 }
 
 // The window becomes ssthresh, unless the reduction was undone.
@@ -388,7 +391,7 @@ bool LossRecovery::EnterCwr(Seq snd_nxt, CongestionSignals& signals) {
   undo_cwnd_allowed_ = false;
   if (state_ >= RecoveryState::kCwr) return false;
   has_undo_marker_ = false;
-  BeginReduction(snd_nxt, signals);
+  BeginReduction(snd_nxt, CongestionSignal::kReduceForMark, signals);
   state_ = RecoveryState::kCwr;
   return true;
 }

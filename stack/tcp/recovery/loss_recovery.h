@@ -75,7 +75,9 @@ struct RecoveryEvent {
 
 // For congestion control, in the order it happened.
 enum class CongestionSignal : uint8_t {
-  kReduce,         // loss or ECN: new ssthresh, PRR begins
+  kReduce,         // loss: new ssthresh, PRR begins
+  kReduceForMark,  // the same for ECN
+  kLossAfterMark,  // loss while a reduction for ECN is under way: no new one, but known
   kEndReduction,   // PRR ends: cwnd becomes ssthresh
   kUndo,           // the last reduction was needless: back to what was before
   kTimeout,        // retransmission timeout: new ssthresh, cwnd to one segment over the pipe
@@ -215,6 +217,7 @@ class LossRecovery {
   uint32_t sacked_segments() const;
   uint32_t reordering() const { return reordering_; }
   bool reordering_seen() const { return reordering_seen_; }
+  bool has_sent() const { return has_sent_; }
   uint32_t delivered_bytes() const { return delivered_; }  // modulo 2^32
   // Retransmission timeouts in a row without progress (tcpi_retransmits, RFC 9293 R1 and R2).
   uint8_t timeouts() const { return timeouts_; }
@@ -250,7 +253,7 @@ class LossRecovery {
   void EnterRecovery(const RecoveryContext& context, Seq snd_nxt, bool ece, uint32_t& events,
                      CongestionSignals& signals);
   bool EnterCwr(Seq snd_nxt, CongestionSignals& signals);
-  void BeginReduction(Seq snd_nxt, CongestionSignals& signals);
+  void BeginReduction(Seq snd_nxt, CongestionSignal reduce, CongestionSignals& signals);
   void EndReduction(CongestionSignals& signals);
   void TryToOpen(Pass& pass);
   void TryKeepOpen(const RecoveryContext& context, Seq snd_nxt);
@@ -306,8 +309,8 @@ class LossRecovery {
   uint16_t reordering_ = 3;
   uint16_t reno_sacked_ = 0;
   uint8_t timeouts_ = 0;
-  SendTimer timer_ = SendTimer::kNone;
-  RecoveryState state_ = RecoveryState::kOpen;
+  SendTimer timer_ : 4 = SendTimer::kNone;
+  RecoveryState state_ : 4 = RecoveryState::kOpen;
   bool sack_permitted_ : 1 = false;
   bool has_undo_marker_ : 1 = false;
   bool undo_cwnd_allowed_ : 1 = false;
@@ -317,6 +320,7 @@ class LossRecovery {
   bool tlp_out_ : 1 = false;
   bool tlp_retrans_ : 1 = false;
   bool reordering_seen_ : 1 = false;
+  bool has_sent_ : 1 = false;
 };
 
 }  // namespace usher

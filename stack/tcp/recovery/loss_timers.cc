@@ -27,6 +27,7 @@ bool LossRecovery::OnSent(const RecoveryContext& context, Seq seq, uint32_t leng
   if (app_limited_until_ != 0) flags |= SentSegment::kAppLimited;
   if (!queue_.Append(context.pool, seq, length, mss_, flags, now)) return false;
   if (was_empty) {
+    has_sent_ = true;
     first_sent_at_ = now;
     delivered_at_ = now;
   }

@@ -10,7 +10,7 @@
 
 namespace usher {
 
-// Settings of loss recovery, shared by every connection of a stack.
+// Settings of the sending side, shared by every connection of a stack.
 struct RecoverySettings {
   Duration rto_initial = Duration::Seconds(1);  // before the first sample, RFC 6298 2.1
   Duration rto_min = Duration::Millis(200);     // RFC 6298 2.4 says 1 s; Linux has 200 ms
@@ -22,6 +22,8 @@ struct RecoverySettings {
   bool frto = true;                                  // tcp_frto
   bool static_reorder_window = false;                // tcp_recovery bit 1
   bool no_duplicate_threshold = false;               // tcp_recovery bit 2
+  uint32_t pacing_ss_percent = 200;                  // tcp_pacing_ss_ratio
+  uint32_t pacing_ca_percent = 120;                  // tcp_pacing_ca_ratio
 };
 
 // The smallest round-trip time of the last `window`: three samples, the best and the best since

@@ -9,6 +9,7 @@ void SendControl::Configure(const RecoverySettings& settings, CongestionAlgorith
   recovery_.Configure(settings, mss, sack_permitted);
   congestion_.Init(algorithm, mss, initial_window_bytes);
   initial_window_ = initial_window_bytes;
+  if (congestion_.model_based() && !pacer_.active()) pacer_.set_rate(Pacer::kMostRate);
 }
 
 void SendControl::Reconfigure(const RecoverySettings& settings, uint32_t mss,
@@ -22,6 +23,33 @@ void SendControl::set_mss(uint32_t mss) {
   congestion_.set_mss(mss);
 }
 
+void SendControl::ChangeAlgorithm(const RecoveryContext& context, CongestionAlgorithm algorithm) {
+  congestion_.Change(algorithm);
+  if (congestion_.model_based()) prr_.End();
+  Pace(context);
+}
+
+void SendControl::SetMaxPacingRate(const RecoveryContext& context, uint32_t bytes_per_second) {
+  pacer_.set_limit(bytes_per_second);
+  Pace(context);
+}
+
+uint64_t SendControl::pacing_rate(const RecoveryContext& context) const {
+  const uint64_t rate = congestion_.pacing_rate(
+      recovery_.rtt().srtt(), recovery_.in_flight_bytes(context.pool), initial_window_,
+      context.settings.pacing_ss_percent, context.settings.pacing_ca_percent);
+  return pacer_.Limited(rate);
+}
+
+// Brings the pacer's rate up to date, or ends pacing.
+void SendControl::Pace(const RecoveryContext& context) {
+  if (!pacer_.limited() && !congestion_.model_based()) {
+    pacer_.Stop();
+  } else {
+    pacer_.set_rate(pacing_rate(context));
+  }
+}
+
 bool SendControl::ResendTooLong(const RecoveryContext& context) {
   const bool resend = recovery_.ResendTooLong(context);
   if (!recovery_.in_reduction()) prr_.End();
@@ -29,22 +57,22 @@ bool SendControl::ResendTooLong(const RecoveryContext& context) {
 }
 
 void SendControl::BeforeSending(const RecoveryContext& context, bool slow_start_after_idle) {
-  const auto now_ms = static_cast<uint32_t>(context.now.ms());
-  if (!slow_start_after_idle || !has_sent_ || !recovery_.queue().empty()) return;
-  const Duration idle = Duration::Millis(static_cast<int64_t>(now_ms - last_sent_ms_));
+  if (!slow_start_after_idle || !recovery_.has_sent() || !recovery_.queue().empty() ||
+      congestion_.model_based())
+    return;
+  const Duration idle = last_sent_.Before(context.now);
   const Duration rto = recovery_.rto(context.settings);
-  if (idle <= rto) return;
-  congestion_.OnIdleRestart(idle, rto, initial_window_);
-  last_sent_ms_ = now_ms;
+  if (idle > rto) congestion_.OnIdleRestart(idle, rto, initial_window_);
 }
 
 bool SendControl::OnSent(const RecoveryContext& context, Seq seq, uint32_t length, uint8_t flags) {
   const uint32_t prior = recovery_.in_flight_bytes(context.pool);
   if (!recovery_.OnSent(context, seq, length, flags)) return false;
-  congestion_.OnSent(context.now, prior);
+  congestion_.OnSent(context.now, prior, last_sent_);
   if (prr_.active()) prr_.OnSent(length);
-  has_sent_ = true;
-  last_sent_ms_ = static_cast<uint32_t>(context.now.ms());
+  if (pacer_.active()) [[unlikely]]
+    pacer_.OnSent(context.now, length);
+  last_sent_ = MilliStamp::Of(context.now);
   return true;
 }
 
@@ -81,6 +109,8 @@ std::optional<Retransmission> SendControl::NextRetransmission(const RecoveryCont
 
 uint32_t SendControl::OnRetransmitted(const RecoveryContext& context, SegmentIndex index) {
   if (prr_.active()) prr_.OnSent(context.pool[index].length);
+  if (pacer_.active()) [[unlikely]]
+    pacer_.OnSent(context.now, context.pool[index].length);
   return recovery_.OnRetransmitted(context, index);
 }
 
@@ -88,12 +118,19 @@ void SendControl::Apply(const RecoveryContext& context, std::span<const Congesti
   for (const CongestionSignal signal : signals) {
     switch (signal) {
       case CongestionSignal::kReduce:
-        prr_.Start(congestion_.cwnd_bytes());
-        congestion_.OnCongestion();
+      case CongestionSignal::kReduceForMark:
+        if (!congestion_.model_based()) prr_.Start(congestion_.cwnd_bytes());
+        congestion_.OnCongestion(signal == CongestionSignal::kReduce
+                                     ? CongestionController::Cause::kLoss
+                                     : CongestionController::Cause::kMark);
+        break;
+      case CongestionSignal::kLossAfterMark:
+        congestion_.OnLossAfterMark();
         break;
       case CongestionSignal::kEndReduction:
         prr_.End();
-        if (congestion_.ssthresh_bytes() < CongestionController::kInfiniteSsthresh) {
+        if (!congestion_.model_based() &&
+            congestion_.ssthresh_bytes() < CongestionController::kInfiniteSsthresh) {
           congestion_.set_cwnd_bytes(congestion_.ssthresh_bytes());
         }
         break;
@@ -125,8 +162,13 @@ void SendControl::Reduce(const RecoveryContext& context, uint32_t delivered_byte
 
 AckOutcome SendControl::OnAck(const RecoveryContext& context, const AckInput& input) {
   const AckOutcome outcome = recovery_.OnAck(context, input);
+  if (congestion_.dctcp() != nullptr) [[unlikely]]
+    congestion_.OnEcho(Max(input.snd_una, input.ack), input.snd_nxt, outcome.delivered_bytes,
+                       input.ece);
   Apply(context, outcome.signals.view());
-  if (prr_.active()) {
+  if (congestion_.model_based()) [[unlikely]] {
+    OnModelAck(context, outcome);
+  } else if (prr_.active()) {
     Reduce(context, outcome.delivered_bytes, outcome.lost_bytes, outcome.snd_una_advanced);
   } else if (outcome.may_raise_cwnd && outcome.delivered_bytes > 0) {
     congestion_.OnAck({.now = context.now,
@@ -137,7 +179,25 @@ AckOutcome SendControl::OnAck(const RecoveryContext& context, const AckInput& in
                        .min_rtt = recovery_.rtt().min_rtt(),
                        .rate = outcome.rate});
   }
+  if (pacer_.active()) [[unlikely]]
+    Pace(context);
   return outcome;
+}
+
+void SendControl::OnModelAck(const RecoveryContext& context, const AckOutcome& outcome) {
+  congestion_.OnModelAck({.now = context.now,
+                          .delivered_total = recovery_.delivered_bytes(),
+                          .delivered_bytes = outcome.delivered_bytes,
+                          .lost_bytes = outcome.lost_bytes,
+                          .in_flight_bytes = recovery_.in_flight_bytes(context.pool),
+                          .prior_in_flight_bytes = outcome.prior_in_flight_bytes,
+                          .rtt = outcome.rtt,
+                          .rate = outcome.rate,
+                          .in_recovery = recovery_.state() == RecoveryState::kRecovery,
+                          .in_loss = recovery_.state() == RecoveryState::kLoss,
+                          .mss = recovery_.mss(),
+                          .initial_window = initial_window_});
+  if (congestion_.bbr()->quiet()) recovery_.OnAppLimited(context);
 }
 
 TimerOutcome SendControl::OnTimer(const RecoveryContext& context) {
@@ -146,6 +206,7 @@ TimerOutcome SendControl::OnTimer(const RecoveryContext& context) {
   // A recovery begun by the reordering timer has no acknowledgment to begin PRR with; its first
   // retransmission leaves at once all the same.
   if (prr_.active() && outcome.lost_bytes > 0) Reduce(context, 1, outcome.lost_bytes, false);
+  if (pacer_.active()) Pace(context);
   return outcome;
 }
 

@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "stack/tcp/congestion/controller.h"
+#include "stack/tcp/congestion/pacer.h"
 #include "stack/tcp/recovery/loss_recovery.h"
 #include "stack/tcp/recovery/prr.h"
 
@@ -28,6 +29,7 @@ enum class SendLimit : uint8_t {
   kApplication,  // nothing more to send
   kWindow,       // the peer's window, Nagle, or a full transmit queue
   kCongestion,   // cwnd
+  kPacing,       // its time has not come: see pacing_deadline
 };
 
 // Per connection; not thread-safe; needs Configure before use and Clear before its end.
@@ -42,6 +44,11 @@ class SendControl {
   void Reconfigure(const RecoverySettings& settings, uint32_t mss, uint32_t initial_window_bytes,
                    bool sack_permitted);
   void set_mss(uint32_t mss);
+  // Another algorithm from now on, with the window as it is.
+  void ChangeAlgorithm(const RecoveryContext& context, CongestionAlgorithm algorithm);
+  // SO_MAX_PACING_RATE in bytes per second: turns pacing on, and bounds it; Pacer::kNoLimit: only
+  // an algorithm that needs it is paced.
+  void SetMaxPacingRate(const RecoveryContext& context, uint32_t bytes_per_second);
   // After set_mss because the path is narrower: marks what is too long for it; true if anything is
   // to be sent again now.
   bool ResendTooLong(const RecoveryContext& context);
@@ -52,6 +59,13 @@ class SendControl {
   bool OnSent(const RecoveryContext& context, Seq seq, uint32_t length, uint8_t flags);
   // Last in a pass. `sent_new`: OnSent was called in it.
   void AfterSending(const RecoveryContext& context, SendLimit limit, bool sent_new);
+  // Whether it is time for a segment, new or old. Always, if the connection is not paced.
+  bool MaySendNow(const RecoveryContext& context) const {
+    return !pacer_.active() || pacer_.MaySend(context.now, recovery_.mss());
+  }
+  // When MaySendNow will have said no: come again.
+  Instant pacing_deadline() const { return pacer_.full_at(); }
+  bool paced() const { return pacer_.active(); }
   // Bytes that cwnd (or PRR) lets out now, new data and retransmissions alike.
   uint32_t SendBudget(const RecoveryContext& context) const;
 
@@ -70,6 +84,8 @@ class SendControl {
     return recovery_.ProbeSegment(context);
   }
   uint32_t OnProbeSent(const RecoveryContext& context, SegmentIndex resent) {
+    if (pacer_.active() && resent != kNoSegment)
+      pacer_.OnSent(context.now, context.pool[resent].length);
     return recovery_.OnProbeSent(context, resent);
   }
   void OnProbeFailed(const RecoveryContext& context) { recovery_.OnProbeFailed(context); }
@@ -83,22 +99,22 @@ class SendControl {
   Instant timer_deadline() const { return recovery_.timer_deadline(); }
   const LossRecovery& recovery() const { return recovery_; }
   const CongestionController& congestion() const { return congestion_; }
-  // Bytes per second, UINT64_MAX before a round trip is known.
-  uint64_t pacing_rate(const SentSegmentPool& pool) const {
-    return congestion_.pacing_rate(recovery_.rtt().srtt(), recovery_.in_flight_bytes(pool));
-  }
+  // Bytes per second, UINT64_MAX before a round trip is known and without a limit.
+  uint64_t pacing_rate(const RecoveryContext& context) const;
 
  private:
   void Apply(const RecoveryContext& context, std::span<const CongestionSignal> signals);
+  void OnModelAck(const RecoveryContext& context, const AckOutcome& outcome);
+  void Pace(const RecoveryContext& context);
   void Reduce(const RecoveryContext& context, uint32_t delivered_bytes, uint32_t lost_bytes,
               bool snd_una_advanced);
 
   LossRecovery recovery_;
   CongestionController congestion_;
+  Pacer pacer_;
   Prr prr_;
   uint32_t initial_window_ = 0;
-  uint32_t last_sent_ms_ = 0;
-  bool has_sent_ = false;
+  MilliStamp last_sent_;
 };
 
 }  // namespace usher

@@ -114,7 +114,7 @@ TEST(Sysctl, BadValuesSayWhatIsAllowed) {
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_syn_retries", "0").message()),
             "net.ipv4.tcp_syn_retries: bad value '0', allowed: 1 to 127");
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_congestion_control", "vegas").message()),
-            "net.ipv4.tcp_congestion_control: bad value 'vegas', allowed: bbr cubic reno");
+            "net.ipv4.tcp_congestion_control: bad value 'vegas', allowed: bbr cubic dctcp reno");
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.ip_local_port_range", "9000 8000").message()),
             "net.ipv4.ip_local_port_range: bad value '9000 8000', allowed: 2 numbers from 1024 to "
             "65535, the "

@@ -239,6 +239,100 @@ TEST_P(EcnTest, WithoutAgreementAnEchoMeansNothing) {
   EXPECT_EQ(Count(Counter::TcpExtTCPDeliveredCE), 0u);
 }
 
+// ---- DCTCP (RFC 8257) ----
+
+class DctcpTest : public EcnTest {
+ protected:
+  DctcpTest() { listen_options_.congestion = CongestionAlgorithm::kDctcp; }
+};
+USHER_FOR_BOTH_FAMILIES(DctcpTest);
+
+TEST_P(DctcpTest, GrantsEcnWhateverTheSetting) {
+  options_.sysctls.tcp_ecn = 0;
+  Open();
+  EXPECT_THAT(syn_ack_, AllOf(HasFlags("SAE"), HasEcn(Ecn::kEct0)));
+  EXPECT_TRUE(InUse());
+}
+
+TEST_P(DctcpTest, AsksForEcnWhateverTheSetting) {
+  options_.sysctls.tcp_ecn = 0;
+  TcpOptionsSet options;
+  options.congestion = CongestionAlgorithm::kDctcp;
+  Connect(options);
+  EXPECT_THAT(syn_ack_, AllOf(HasFlags("SEW"), HasEcn(Ecn::kEct0)));
+}
+
+TEST_P(DctcpTest, TheSettingChoosesTheAlgorithm) {
+  listen_options_.congestion.reset();
+  options_.sysctls.tcp_congestion_control = "dctcp";
+  Open();
+  EXPECT_EQ(tcp(c_)->Info(shard().context()).congestion, CongestionAlgorithm::kDctcp);
+  TcpOptionsSet options = c_.options();
+  options.congestion = CongestionAlgorithm::kReno;
+  EXPECT_EQ(c_.SetOptions(options), Error::kNone);
+  EXPECT_EQ(tcp(c_)->Info(shard().context()).congestion, CongestionAlgorithm::kReno);
+}
+
+TEST_P(DctcpTest, WithoutAgreementItIsNewReno) {
+  ecn_ = false;
+  Open();
+  EXPECT_THAT(Write(100), ElementsAre(HasEcn(Ecn::kNotEct)));
+  Give(Data(Ecn::kCe));
+  EXPECT_THAT(TakeOne(), HasFlags("A"));
+}
+
+TEST_P(DctcpTest, EverySegmentIsMarked) {
+  Open();
+  EXPECT_THAT(Write(3000), Each(HasEcn(Ecn::kEct0)));
+  Give(Data(Ecn::kEct0));
+  EXPECT_THAT(TakeOne(), AllOf(HasLength(0), HasEcn(Ecn::kEct0)));
+}
+
+// Section 3.2: the acknowledgments tell exactly which bytes were marked.
+TEST_P(DctcpTest, EchoesExactlyWhatWasMarked) {
+  Open();
+  for (int i = 0; i < 40; ++i) {
+    Give(Data(Ecn::kEct0));
+    AdvanceBy(Duration::Millis(300));
+  }
+  TakeSent();
+  // One pass brings plain, marked and plain data: three acknowledgments, each with its own mark.
+  const auto piece = [this](int64_t n, Ecn ecn) {
+    return From(tuple_).Ack(P(4000 + n), our_nxt_).Data(std::string(100, 'z')).Ecn(ecn);
+  };
+  Inject(piece(0, Ecn::kEct0));
+  Inject(piece(100, Ecn::kCe));
+  Inject(piece(200, Ecn::kCe));
+  Inject(piece(300, Ecn::kEct0));
+  Poll();
+  EXPECT_THAT(TakeSent(),
+              ElementsAre(AllOf(HasFlags("A"), Acks(P(4100))), AllOf(HasFlags("AE"), Acks(P(4300))),
+                          AllOf(HasFlags("A"), Acks(P(4400)))));
+  // CWR does not end it, the end of marking does.
+  EXPECT_THAT(AckOf(Data(Ecn::kCe)), HasFlags("AE"));
+  EXPECT_THAT(AckOf(Data(Ecn::kCe).Flags("AW")), HasFlags("AE"));
+  EXPECT_THAT(AckOf(Data(Ecn::kEct0)), HasFlags("A"));
+}
+
+TEST_P(DctcpTest, AFewMarksCutALittle) {
+  Open();
+  const uint32_t mss = Peek(c_).mss();
+  for (int i = 0; i < 40; ++i) {  // alpha forgets its careful beginning
+    Write(2 * mss);
+    AdvanceBy(Duration::Millis(5));
+    Give(Ack());
+    AdvanceBy(Duration::Millis(1));
+  }
+  const uint32_t cwnd = Peek(c_).cwnd();
+  Write(10 * mss);
+  AdvanceBy(Duration::Millis(5));
+  Give(Ack().Flags("AE"));
+  Write(mss);
+  Give(Ack());
+  EXPECT_LT(Peek(c_).cwnd(), cwnd);
+  EXPECT_GT(Peek(c_).cwnd(), cwnd * 8 / 10);
+}
+
 // ---- The network layer counts what it sees ----
 
 TEST_P(EcnTest, PacketsAreCountedByTheirMark) {

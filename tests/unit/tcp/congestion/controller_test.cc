@@ -37,7 +37,7 @@ class ControllerTest : public testing::Test {
 };
 
 TEST_F(ControllerTest, NamesAreLinuxs) {
-  for (const char* name : {"cubic", "reno"}) {
+  for (const char* name : {"bbr", "cubic", "dctcp", "reno"}) {
     const auto algorithm = ParseCongestionAlgorithm(name);
     ASSERT_TRUE(algorithm.has_value());
     EXPECT_EQ(CongestionAlgorithmName(*algorithm), name);
@@ -167,11 +167,12 @@ TEST_F(ControllerTest, HyStartLeavesSlowStartWhenTheRoundTripRises) {
 
 TEST_F(ControllerTest, PacingRateIsAMultipleOfTheWindowPerRoundTrip) {
   Init(CongestionAlgorithm::kCubic, 10);
-  EXPECT_EQ(control_.pacing_rate(Duration(), 0), UINT64_MAX);
-  EXPECT_EQ(control_.pacing_rate(Duration::Millis(100), 0), 200'000u);  // 10 kB in 0.1 s, doubled
+  EXPECT_EQ(control_.pacing_rate(Duration(), 0, 10 * kMss, 200, 120), UINT64_MAX);
+  EXPECT_EQ(control_.pacing_rate(Duration::Millis(100), 0, 10 * kMss, 200, 120),
+            200'000u);  // 10 kB in 0.1 s, doubled
   control_.OnCongestion();
   control_.set_cwnd_bytes(control_.ssthresh_bytes());
-  EXPECT_EQ(control_.pacing_rate(Duration::Millis(100), 0),
+  EXPECT_EQ(control_.pacing_rate(Duration::Millis(100), 0, 10 * kMss, 200, 120),
             control_.ssthresh_bytes() * uint64_t{12});
 }
 

@@ -130,11 +130,11 @@ TEST(CubicTest, IdleTimeDoesNotCount) {
                    .rtt = Duration::Millis(10),
                    .min_rtt = Duration::Millis(10)});
   };
-  control.OnSent(now, 0);
+  const MilliStamp sent = MilliStamp::Of(now);
   ack();
   const uint32_t before = control.cwnd_bytes();
   now = now + Duration::Seconds(60);
-  control.OnSent(now, 0);
+  control.OnSent(now, 0, sent);
   ack();
   ack();
   EXPECT_LE(control.cwnd_bytes(), before + 2 * kMss);
