@@ -295,6 +295,7 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
   h.window_clamp = window.window_clamp;
   h.rcv_wscale = window.wscale;
   h.syn_ack_sent = context_.now;
+  if (h.timestamps_ok) h.handshake_rtt = EchoRoundTrip(s.options.timestamps, h.ts_offset);
   return CompleteCookie(l, h);
 }
 

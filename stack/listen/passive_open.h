@@ -305,6 +305,8 @@ class PassiveOpen {
   uint16_t AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const;
   InitialWindow WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const;
   uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
+  // The round trip that an echo of our timestamp tells (RFC 7323 section 4.1); zero: it tells none.
+  Duration EchoRoundTrip(const std::optional<TcpTimestamps>& timestamps, uint32_t offset) const;
   uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
   void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
                     const TcpOptions& options, SynAckEcn ecn);

@@ -244,8 +244,20 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   h.one_segment_window = r.num_retrans > 1 && r.num_timeout > 0 && !answers_first;
   const auto elapsed_us = static_cast<uint32_t>(context_.now.us()) - r.syn_ack_sent_us;
   h.syn_ack_sent = context_.now - Duration::Micros(elapsed_us);
-  if (r.num_retrans == 0) h.handshake_rtt = Duration::Micros(std::max(elapsed_us, 1u));
+  if (r.num_retrans == 0)
+    h.handshake_rtt = Duration::Micros(std::max(elapsed_us, 1u));
+  else if (r.timestamps_ok)
+    h.handshake_rtt = EchoRoundTrip(s.options.timestamps, h.ts_offset);
   return h;
+}
+
+Duration PassiveOpen::EchoRoundTrip(const std::optional<TcpTimestamps>& timestamps,
+                                    uint32_t offset) const {
+  constexpr uint32_t kMostMs = INT32_MAX / 1000;
+  if (!timestamps || timestamps->echo == 0) return {};
+  const uint32_t elapsed_ms = TimestampClock(context_.now) + offset - timestamps->echo;
+  if (elapsed_ms >= kMostMs) return {};
+  return Duration::Millis(std::max(elapsed_ms, 1u));
 }
 
 // ---- SYN-ACK timer ----

@@ -356,6 +356,11 @@ void Shard::ToConnection(TcpConnection& c, Segment& s) {
 void Shard::ToTimeWait(uint32_t index, Segment& s) {
   const TimeWaitTable::Outcome outcome = time_wait_.Receive(context_, index, s);
   if (outcome.verdict == TimeWaitTable::Verdict::kKeep) return;
+  if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn &&
+      !passive_open_->HasListener(s.tuple.local, s.tuple.local_port)) {
+    time_wait_.Acknowledge(context_, index);  // nobody to reuse the pair for
+    return;
+  }
   demux_.Erase(s.tuple, FlowId(FlowKind::kTimeWait, index));
   time_wait_.Remove(index);
   if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn)

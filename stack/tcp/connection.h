@@ -52,7 +52,7 @@ struct HandshakeResult {
   uint32_t ts_recent = 0;
   uint32_t ts_offset = 0;
   bool one_segment_window = false;  // SYN-ACKs were lost: RFC 6298 section 5.7
-  Duration handshake_rtt;           // zero: not measured (retransmitted, or a cookie)
+  Duration handshake_rtt;           // zero: not measured
   Instant syn_ack_sent;
 };
 
@@ -219,6 +219,7 @@ class TcpConnection {
   void ReceiveFin(TcpContext& ctx);
   void MeasureReceive(TcpContext& ctx, uint32_t length);
   void EnterQuickAck(uint32_t most);
+  void EnterQuickAckMode();
   void GrowReceiveWindow(TcpContext& ctx, uint32_t length);
   void NoteDuplicate(TcpContext& ctx, SackBlock duplicate);
 
@@ -408,6 +409,7 @@ class TcpConnection {
   bool fin_queued_ : 1 = false;  // the application has closed its side
   bool fin_sent_ : 1 = false;
   bool fin_received_ : 1 = false;
+  bool fin_read_ : 1 = false;          // the application knows
   bool fin_received_now_ : 1 = false;  // within one call of Receive
   bool dsack_enabled_ : 1 = false;     // tcp_dsack
   bool out_of_order_fin_ : 1 = false;

@@ -127,7 +127,8 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
   const Seq right_edge = rcv_nxt_ + ReceiveWindow();
   const bool old = s.EndSeq() < rcv_wup_;
   const Seq end_of_text = s.Has(TcpFlags::kFin) ? s.EndSeq() - 1 : s.EndSeq();
-  const bool beyond = end_of_text > right_edge && (s.seq > right_edge || !receive_buffer_.empty());
+  const bool unread = !receive_buffer_.empty() || (fin_received_ && !fin_read_);
+  const bool beyond = end_of_text > right_edge && (s.seq > right_edge || unread);
   if (!old && !beyond) return true;
   if (s.Has(TcpFlags::kRst)) return IsResetBehindFin(s);
   if (s.Has(TcpFlags::kSyn)) {
@@ -319,7 +320,7 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   if (s.EndSeq() <= rcv_nxt_) {
     NoteDuplicate(ctx, {s.seq, s.EndSeq()});
     ctx.counters.Add(Counter::TcpExtDelayedACKLost);
-    quick_acks_ = kMaxQuickAcks;
+    EnterQuickAckMode();
     SendAck(ctx);
     return;
   }
@@ -501,6 +502,13 @@ void TcpConnection::EnterQuickAck(uint32_t most) {
   uint32_t wanted = rcv_wnd_ / (2u * std::max<uint32_t>(rcv_mss_, 1));
   if (wanted == 0) wanted = 2;
   quick_acks_ = static_cast<uint8_t>(std::max<uint32_t>(quick_acks_, std::min(wanted, most)));
+}
+
+// The peer repeats itself: it may have lost our acknowledgments, or wait for them.
+void TcpConnection::EnterQuickAckMode() {
+  EnterQuickAck(kMaxQuickAcks);
+  interactive_ = false;
+  ack_timeout_ms_ = kMinAckTimeoutMs;
 }
 
 // Lets the window follow what the application reads: two segments more for each that came, up to

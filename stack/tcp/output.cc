@@ -319,7 +319,7 @@ void TcpConnection::SendChallengeAck(TcpContext& ctx) {
 void TcpConnection::SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter skipped) {
   if (s.Length() != 0 && s.seq < rcv_nxt_) {
     ctx.counters.Add(Counter::TcpExtDelayedACKLost);
-    EnterQuickAck(16);
+    EnterQuickAckMode();
     NoteDuplicate(ctx, {s.seq, Min(s.EndSeq(), rcv_nxt_)});
   }
   const bool limited = s.Length() == 0 || s.Has(TcpFlags::kSyn);

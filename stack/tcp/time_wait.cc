@@ -99,7 +99,7 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
       s.seq == r.rcv_nxt || (s.seq == end ? s.seq > r.rcv_nxt && s.seq <= r.rcv_nxt + r.rcv_wnd
                                           : end > r.rcv_nxt && s.seq < r.rcv_nxt + r.rcv_wnd);
   if (paws_reject || !in_window) {
-    if (!s.Has(TcpFlags::kRst)) Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedFinWait2);
+    Answer(ctx, index, s, Counter::TcpExtTCPACKSkippedFinWait2);
     return {};
   }
   if (s.Has(TcpFlags::kRst)) return {Verdict::kRemove, {}};
@@ -135,6 +135,11 @@ void TimeWaitTable::Answer(TcpContext& ctx, uint32_t index, const Segment& s, Co
     r.answered = true;
     r.last_answer_ms = now_ms;
   }
+  Acknowledge(ctx, index);
+}
+
+void TimeWaitTable::Acknowledge(TcpContext& ctx, uint32_t index) {
+  const TimeWaitCore& r = records_[index];
   const FourTuple tuple = TupleOf(index);
   TxFrame frame;
   if (!ctx.egress.Begin(r.path, tuple.remote.family(), &frame, /*control=*/true)) return;

@@ -68,6 +68,8 @@ class TimeWaitTable {
     Seq iss;
   };
   Outcome Receive(TcpContext& ctx, uint32_t index, Segment& s);
+  // Says again where the connection ended.
+  void Acknowledge(TcpContext& ctx, uint32_t index);
 
   // Calls expire(index) for each record whose time is over; expire removes it.
   template <class Expire>

@@ -192,6 +192,7 @@ std::optional<IoResult> TcpConnection::NothingToRead() {
   if (!receive_buffer_.empty()) return std::nullopt;
   const IoResult result = EmptyRead();
   if (result.error != Error::kNone && result.error == error_) error_reported_ = true;
+  if (fin_received_) fin_read_ = true;
   return result;
 }
 
@@ -206,6 +207,7 @@ IoResult TcpConnection::EmptyRead() const {
 // The reader made room: grow the buffer to the rhythm of the reading, and tell the peer if that
 // opens the window by enough (RFC 9293 section 3.8.6.2.2).
 void TcpConnection::AfterRead(TcpContext& ctx) {
+  if (fin_received_ && receive_buffer_.empty()) fin_read_ = true;
   ChargeMemory(ctx);
   if (state_ == TcpState::kClosed || fin_received_) return;
   TuneReceiveBuffer(ctx);
