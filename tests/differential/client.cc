@@ -19,9 +19,6 @@ constexpr uint16_t kFirstClientPort = 10000;
 // A wrong echo of a timestamp is off by this; a multiple of 64, so that a cookie's options, in the
 // low six bits, stay what they were.
 constexpr uint32_t kFarMs = 100'032;
-// The least receive MSS that Linux assumes: from there on a segment tells it how memory-hungry the
-// peer's segments are.
-constexpr uint16_t kMuchData = 88;
 // Numbers further apart than this have nothing to do with each other.
 constexpr int64_t kNear = 1 << 20;
 
@@ -42,6 +39,26 @@ void Append32(Bytes& out, uint32_t v) {
 
 bool Near(uint32_t a, uint32_t b) {
   return std::llabs(static_cast<int64_t>(static_cast<int32_t>(a - b))) < kNear;
+}
+
+// Removes an option and the padding before it.
+void RemoveOption(Bytes& o, uint8_t kind) {
+  for (size_t i = 0; i + 1 < o.size() && o[i] != 0;) {
+    if (o[i] == 1) {
+      ++i;
+      continue;
+    }
+    const size_t size = o[i + 1];
+    if (size < 2 || i + size > o.size()) return;
+    if (o[i] == kind) {
+      size_t begin = i;
+      while (begin > 0 && o[begin - 1] == 1) --begin;
+      o.erase(o.begin() + static_cast<ptrdiff_t>(begin),
+              o.begin() + static_cast<ptrdiff_t>(i + size));
+      return;
+    }
+    i += size;
+  }
 }
 
 }  // namespace
@@ -156,7 +173,7 @@ Bytes Client::Packet(const SegmentStep& s, uint32_t seq, uint32_t ack,
   return packet;
 }
 
-Bytes Client::Make(const SegmentStep& s, uint32_t number) {
+Bytes Client::Make(SegmentStep s, uint32_t number) {
   const uint32_t base = s.seq_base == SeqBase::kIsn ? isn_ : next_;
   uint32_t seq = base + static_cast<uint32_t>(s.seq_delta);
   const bool fin = (s.flags & TcpFlags::kFin) != 0;
@@ -164,6 +181,8 @@ Bytes Client::Make(const SegmentStep& s, uint32_t number) {
   if (fin_sent_ && fin && !s.fresh) seq = fin_ - s.length;
   const bool sound = (s.flags & TcpFlags::kAck) != 0 && s.ts != TsValue::kOld &&
                      (s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) == 0;
+  if (far_fin_ && !s.fresh) s.length = 0;  // nothing follows a FIN
+  if (fin && known_ && seq + s.length != expected_) far_fin_ = true;
   uint32_t ack = static_cast<uint32_t>(s.ack_delta);
   if (s.ack_base == AckBase::kIsn) ack += server_isn_ + 1;
   if (s.ack_base == AckBase::kNext) ack += server_next_;
@@ -179,8 +198,8 @@ Bytes Client::Make(const SegmentStep& s, uint32_t number) {
     fin_sent_ |= fin;
     next_ += s.length + (fin ? 1 : 0);
   }
-  if (s.ack_base != AckBase::kNone && seq == expected_ && static_cast<int32_t>(ack - acked_) > 0 &&
-      static_cast<int32_t>(ack - server_next_) <= 0)
+  if (s.ack_base != AckBase::kNone && sound && seq == expected_ &&
+      static_cast<int32_t>(ack - acked_) > 0 && static_cast<int32_t>(ack - server_next_) <= 0)
     acked_ = ack;
   last_ack_ = ack;
   const Bytes options = Options(s, number);
@@ -201,12 +220,13 @@ std::string Client::Relative(uint32_t seq) const {
   const auto distance = [&](uint32_t isn) {
     return std::llabs(static_cast<int64_t>(static_cast<int32_t>(seq - isn)));
   };
+  if (seq == 0) return "zero";
   if (distance(server_isn_) < kNear / 8 ||
       (Near(seq, server_isn_) && distance(server_isn_) <= distance(previous_isn_)))
     return absl::StrCat(static_cast<int32_t>(seq - server_isn_));
   if (distance(previous_isn_) < kNear / 8)
     return absl::StrCat("previous isn + ", static_cast<int32_t>(seq - previous_isn_));
-  return seq == 0 ? "zero" : "unrelated";
+  return "unrelated";
 }
 
 std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
@@ -242,6 +262,7 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
       server_isn_ = seq;
       first_tsval_ = options.timestamps ? options.timestamps->value : 0;
       stamped_ = options.timestamps.has_value();
+      far_fin_ = server_fin_ = false;
       if (!cookie) text += continues ? " isn 65537 above" : " new isn";
       known_ = true;
     } else if (!cookie) {
@@ -276,6 +297,10 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
 
   // The options' bytes as they are, but for our own timestamp's value.
   Bytes o(tcp->option_bytes().begin(), tcp->option_bytes().end());
+  if (far_fin_ && IsKnown("SACK around a FIN beyond a hole")) RemoveOption(o, 5);
+  if (tcp->has(TcpFlags::kFin)) server_fin_ = true;
+  if (!stamped_ && server_fin_ && !syn && IsKnown("timestamp of a TIME-WAIT that has none"))
+    RemoveOption(o, 8);
   for (size_t i = 0; i + 1 < o.size();) {
     if (o[i] == 1) {
       ++i;

@@ -17,6 +17,9 @@ using Bytes = std::vector<uint8_t>;
 
 inline constexpr uint16_t kServerPort = 80;
 inline constexpr uint8_t kMaxClients = 16;
+// The least receive MSS that Linux assumes: from there on a segment tells it how memory-hungry the
+// peer's segments are.
+inline constexpr uint16_t kMuchData = 88;
 
 IpAddress ServerAddress(bool ipv6);
 IpAddress ClientAddress(bool ipv6, uint8_t client);
@@ -39,12 +42,14 @@ class Client {
   Client(uint64_t seed, bool ipv6, uint8_t index);
 
   // The IP packet of a step. `number` is the step's, which the client's timestamps grow with.
-  Bytes Make(const SegmentStep& step, uint32_t number);
+  Bytes Make(SegmentStep step, uint32_t number);
   // A RST that ends whatever the server still has outstanding to us; none: it has nothing.
   std::optional<Bytes> Settle();
   // Reads an IP packet from the server; `cookie`: a SYN-ACK in it may be a cookie, whose number and
   // timestamp mean nothing. Updates what is known of the server.
   std::string Read(std::span<const uint8_t> packet, bool cookie);
+
+  bool sent_far_fin() const { return far_fin_; }
 
  private:
   Bytes Packet(const SegmentStep& step, uint32_t seq, uint32_t ack,
@@ -66,6 +71,8 @@ class Client {
   uint32_t last_tsval_ = 0;
   uint32_t fin_ = 0;  // the number of our FIN
   bool fin_sent_ = false;
+  bool far_fin_ = false;  // sent a FIN that the server was not waiting for
+  bool server_fin_ = false;
   bool known_ = false;
   bool stamped_ = false;    // its SYN-ACK had a timestamp
   bool by_cookie_ = false;  // its SYN-ACK was a cookie

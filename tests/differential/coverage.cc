@@ -43,6 +43,8 @@ constexpr const char* kRows[] = {
     "cookie: ACK makes a connection, no timestamp",
     "cookie: the MSS it carried, seen in what is sent",
     "cookie: accept queue full, dropped",
+    "ECN: SYN asked for it, agreed",
+    "ECN: agreed by a cookie",
     "ECN: SYN asked for it, refused",
     "request: duplicate SYN, SYN-ACK again",
     "request: duplicate SYN within 500 ms, silence",
@@ -76,6 +78,7 @@ constexpr const char* kRows[] = {
     "TIME-WAIT: newer SYN reuses the pair",
     "TIME-WAIT: it skips tcp_syncookies = 2",
     "TIME-WAIT: it skips the last quarter",
+    "TIME-WAIT: newer SYN, nobody listens, acknowledged",
     "TIME-WAIT: old SYN, acknowledged",
     "TIME-WAIT: PAWS rejects",
     "TIME-WAIT: RST removes",
@@ -127,6 +130,8 @@ class Reader {
       n += p.client == client && absl::StrContains(p.text, absl::StrCat("<- [", flags, "]"));
     return n;
   }
+  uint32_t SynAcks(uint8_t client) const { return Sent(client, "SA") + Sent(client, "SAE"); }
+  bool IsAnswered(uint8_t client) const { return SynAcks(client) != 0; }
   bool IsReset(uint8_t client) const { return Sent(client, "R") + Sent(client, "RA") != 0; }
   static std::string Of(const States& states, uint8_t client) {
     const auto i = states.find(client);
@@ -261,9 +266,11 @@ class Reader {
     const bool cookie = Rose("TcpExtSyncookiesSent");
     HitIf(cookie, "SYN: cookie sent");
     HitIf(IsRequest(Of(now_, s.client)), "SYN: request stored");
-    HitIf(s.length != 0 && Sent(s.client, "SA") != 0, "SYN: with data, data ignored");
+    HitIf(s.length != 0 && IsAnswered(s.client), "SYN: with data, data ignored");
     constexpr uint16_t kEcn = TcpFlags::kEce | TcpFlags::kCwr;
     const bool asked = (s.flags & kEcn) == kEcn;
+    const bool agreed = Sent(s.client, "SAE") != 0;
+    HitIf(asked && agreed, cookie ? "ECN: agreed by a cookie" : "ECN: SYN asked for it, agreed");
     HitIf(asked && Sent(s.client, "SA") != 0, "ECN: SYN asked for it, refused");
     Forget(s.client);
   }
@@ -307,7 +314,7 @@ class Reader {
     } else if (Rose("TcpExtTSEcrRejected")) {
       HitIf(Sent(s.client, "A") != 0, "request: timestamp echo never sent, acknowledged");
     } else if (syn && !ack) {
-      HitIf(Sent(s.client, "SA") != 0, "request: duplicate SYN, SYN-ACK again");
+      HitIf(IsAnswered(s.client), "request: duplicate SYN, SYN-ACK again");
       HitIf(Rose("TcpExtTCPACKSkippedSynRecv") && s.seq_base == SeqBase::kIsn,
             "request: duplicate SYN within 500 ms, silence");
       HitIf(Rose("TcpExtEmbryonicRsts"), "request: SYN in the window, RST, gone");
@@ -351,11 +358,14 @@ class Reader {
                 s.seq_base == SeqBase::kNext,
             "TIME-WAIT: RST ignored by tcp_rfc1337");
     } else if (Has(s, TcpFlags::kSyn) && !Has(s, TcpFlags::kAck)) {
-      HitIf(Sent(s.client, "SA") != 0, "TIME-WAIT: newer SYN reuses the pair");
-      HitIf(Sent(s.client, "SA") != 0 && Sysctl("net.ipv4.tcp_syncookies", 1) == 2,
+      HitIf(IsAnswered(s.client), "TIME-WAIT: newer SYN reuses the pair");
+      HitIf(IsAnswered(s.client) && Sysctl("net.ipv4.tcp_syncookies", 1) == 2,
             "TIME-WAIT: it skips tcp_syncookies = 2");
-      HitIf(Sent(s.client, "SA") != 0 && InLastQuarter(), "TIME-WAIT: it skips the last quarter");
-      HitIf(!gone && Sent(s.client, "A") != 0, "TIME-WAIT: old SYN, acknowledged");
+      HitIf(IsAnswered(s.client) && InLastQuarter(), "TIME-WAIT: it skips the last quarter");
+      HitIf(!gone && Sent(s.client, "A") != 0,
+            s.fresh && s.seq_delta > 0 && !listening_
+                ? "TIME-WAIT: newer SYN, nobody listens, acknowledged"
+                : "TIME-WAIT: old SYN, acknowledged");
     }
   }
 
@@ -372,7 +382,7 @@ class Reader {
     for (const auto& [client, state] : before_) {
       if (!IsRequest(state)) continue;
       const std::string after = Of(now_, client);
-      const uint32_t sent = Sent(client, "SA");
+      const uint32_t sent = SynAcks(client);
       const uint32_t from = Timeouts(state);
       if (!listening_) {
         HitIf(after.empty(), "close: a request goes with its timer");

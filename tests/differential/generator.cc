@@ -57,6 +57,7 @@ class Generator {
     if (Is("pruning") || Is("quarter")) clients_ = profile_->clients;
     phases_.resize(clients_, Phase::kIdle);
     stamps_.resize(clients_);
+    much_.resize(clients_);
   }
 
   Schedule Make() {
@@ -112,6 +113,7 @@ class Generator {
     if (Chance(25)) Sysctl("net.ipv4.tcp_abort_on_overflow", 1);
     if (Chance(30)) Sysctl("net.ipv4.tcp_timestamps", Pick({0, 2}));
     if (Chance(12)) Sysctl("net.ipv4.tcp_sack", 0);
+    if (Chance(40)) Sysctl("net.ipv4.tcp_ecn", Pick({1, 2}));
     if (Chance(12)) Sysctl("net.ipv4.tcp_window_scaling", 0);
     if (Chance(20))
       Sysctl("net.ipv4.tcp_rmem", absl::StrCat("4096 ", Pick({65536, 87380, 100000, 131072}), " ",
@@ -145,7 +147,8 @@ class Generator {
     s.segment.client = static_cast<uint8_t>(client);
     s.segment.flags = flags;
     schedule_.steps.push_back(s);
-    last_segment_ms_ = now_ms_;
+    since_wait_ms_ += kStepMs;
+    if ((flags & TcpFlags::kFin) != 0) since_wait_ms_ += kFinMs;
     if (bursts_.empty() || bursts_.back() < now_ms_) bursts_.push_back(now_ms_);
     return schedule_.steps.back().segment;
   }
@@ -192,6 +195,8 @@ class Generator {
   }
 
   void Any() {
+    // A delayed acknowledgment (40 ms) must not come due between two steps, nor be about to.
+    if (since_wait_ms_ + kFinMs > 28 && !WaitUntilSafe(150, 900)) return;
     if (Chance(profile_->wait) && Wait()) return;
     const uint64_t draw = random_.Uniform(100);
     if (draw < 12) return Call();
@@ -215,7 +220,8 @@ class Generator {
       SegmentStep& s = Ack(c);
       if (Chance(20)) s.length = Pick<uint16_t>({1, 10, 500, 1460});
       if (s.length != 0) s.flags |= TcpFlags::kPsh;
-      if (s.length < 88 && Chance(6)) s.flags |= TcpFlags::kFin;
+      much_[c] = much_[c] || s.length >= kMuchData;
+      if (s.length < kMuchData && Chance(6)) s.flags |= TcpFlags::kFin;
       phases_[c] = Phase::kOpen;
       return;
     }
@@ -247,6 +253,7 @@ class Generator {
       case 6: {
         SegmentStep& s = Segment(c, TcpFlags::kRst);
         s.seq_delta = Pick({0, 0, 1, -1, 100, 20000, 70000, -20000, 1 << 28});
+        if (much_[c] && s.seq_delta > 1000) s.seq_delta = 1 << 28;
         if (Chance(30)) s.flags |= TcpFlags::kAck, s.ack_base = AckBase::kNext;
         if (Chance(20)) Stamp(s);
         break;
@@ -254,7 +261,10 @@ class Generator {
       case 7: {  // outside the window, or at its edges
         SegmentStep& s = Ack(c);
         s.seq_delta = Pick({-1, -2, 1, 100, 20000, 65535, 66000, 100000, 1 << 26, -100000});
+        // Where the window ends then is a known difference ("window after data").
+        if (much_[c] && s.seq_delta > 1000) s.seq_delta = 1 << 26;
         if (Chance(50)) s.length = Pick<uint16_t>({1, 10, 1000});
+        much_[c] = much_[c] || s.length >= kMuchData;
         break;
       }
       case 8: {
@@ -312,6 +322,7 @@ class Generator {
       case 2: {
         SegmentStep& s = Ack(c, TcpFlags::kPsh);
         s.length = Pick<uint16_t>({1, 10, 100, 1000});
+        much_[c] = much_[c] || s.length >= kMuchData;
         break;
       }
       case 3: {
@@ -422,6 +433,7 @@ class Generator {
       s.wait_ms = static_cast<uint32_t>(target - now_ms_);
       schedule_.steps.push_back(s);
       now_ms_ += s.wait_ms;
+      since_wait_ms_ = 0;
       return true;
     }
     return false;
@@ -456,6 +468,7 @@ class Generator {
     s.wait_ms = ms;
     schedule_.steps.push_back(s);
     now_ms_ += ms;
+    since_wait_ms_ = 0;
   }
 
   // Requests that live long, and what their connections may send at first.
@@ -525,11 +538,14 @@ class Generator {
         old.ts = Pick({TsValue::kNone, TsValue::kOld});
         break;
       }
+      case 6:
+        CloseListener();
+        NewSyn(0);
+        break;
       case 5: {  // one request more and the last quarter begins
         Sysctl("net.ipv4.tcp_syncookies", 0);
-        Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({4, 5}));
-        const auto others = static_cast<uint32_t>(3 + random_.Uniform(2));
-        for (uint32_t c = clients_; c < clients_ + others; ++c) Other(c);
+        Sysctl("net.ipv4.tcp_max_syn_backlog", 4);
+        for (uint32_t c = clients_; c < clients_ + 4; ++c) Other(c);
         NewSyn(0);
         break;
       }
@@ -542,6 +558,7 @@ class Generator {
   void Other(uint32_t c) {
     phases_.resize(std::max<size_t>(phases_.size(), c + 1));
     stamps_.resize(phases_.size());
+    much_.resize(phases_.size());
     Syn(c);
   }
 
@@ -565,8 +582,9 @@ class Generator {
   uint8_t listen_syncnt_ = 0;
   std::vector<Phase> phases_;
   std::vector<bool> stamps_;
+  std::vector<bool> much_;  // sent a segment of kMuchData bytes or more
   double now_ms_ = 0;
-  double last_segment_ms_ = 0;
+  double since_wait_ms_ = 0;    // what other steps took since the last wait
   std::vector<double> bursts_;  // when segments were sent
 };
 

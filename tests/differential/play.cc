@@ -15,13 +15,8 @@
 namespace usher::differential {
 namespace {
 
-// A step that is not a wait takes this long in virtual time; really less.
-constexpr double kStepMs = 0.25;
 // Later than this against the schedule's times, timers may have fired on the wrong side of a step.
 constexpr double kTolerableMs = 15;
-
-// After a FIN: so long until an acknowledgment that is due in the next tick has come.
-constexpr double kFinMs = 12;
 
 std::string ErrorName(int error) { return error == 0 ? "0" : strerrorname_np(error); }
 
@@ -118,11 +113,13 @@ class Player {
   void Observe(StepResult* result) {
     const std::vector<SentPacket> sent = subject_.TakeSent();
     const CounterValues now = subject_.Counters();
+    const bool far_fin = std::any_of(clients_.begin(), clients_.end(),
+                                     [](const Client& c) { return c.sent_far_fin(); });
     for (const auto& [name, value] : now) {
       const auto before = counters_.find(name);
       const auto rise =
           static_cast<int64_t>(value - (before == counters_.end() ? 0 : before->second));
-      if (rise != 0 && !IsKnownCounter(name)) result->counters[name] = rise;
+      if (rise != 0 && !IsKnownCounter(name, far_fin)) result->counters[name] = rise;
     }
     counters_ = now;
     const bool cookie = result->counters.contains("TcpExtSyncookiesSent");

@@ -62,6 +62,11 @@ struct Step {
   SegmentStep segment;   // kSegment
 };
 
+// A step that is not a wait takes this long in virtual time; really less.
+inline constexpr double kStepMs = 0.25;
+// So much longer after a FIN, until an acknowledgment that is due in the next tick has come.
+inline constexpr double kFinMs = 12;
+
 struct Schedule {
   uint64_t seed = 0;
   bool ipv6 = false;
