@@ -19,6 +19,7 @@ struct ConnectionPeek {
   uint32_t mss() const { return c.mss_; }
   const LossRecovery& recovery() const { return c.control_.recovery(); }
   bool out_of_order_empty() const { return !c.HasOutOfOrder(); }
+  bool ack_pending() const { return c.ack_pending_; }
 
   // What holds between any two passes.
   void CheckInvariants(const TcpContext& ctx) const {
