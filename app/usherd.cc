@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <time.h>
 
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -202,6 +203,7 @@ int Main(int argc, char** argv) {
     Log(std::string(config.status().message()));
     return kBadConfiguration;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // virtio-user writes to its vhost side, which may have gone
   Server server(*std::move(config));
   absl::Status status = server.Start();
   if (status.ok()) status = server.Run();

@@ -161,6 +161,10 @@ absl::Status Runtime::Listen(const ListenSpec& spec,
       port);
 }
 
+Port& Runtime::port(size_t i, uint32_t shard) {
+  return devices_[i]->queue(static_cast<uint16_t>(shard));
+}
+
 absl::Status Runtime::Run(absl::AnyInvocable<void()> on_ready) {
   on_ready_ = std::move(on_ready);
   if (workers_[0]->lcore == rte_get_main_lcore()) {
@@ -194,17 +198,22 @@ void Runtime::RunShard(uint32_t i) {
   Shard& shard = stack.shard(i);
   IdlePolicy idle(options_.poll);
   bool ready = i != 0;
+  const bool polls_stack = hook_ == nullptr || !hook_->owns_ports();
   Instant now = clock_.Now();
   stack.Start(i, now);
+  uint32_t work = 0;
   do {
-    const uint32_t work = stack.Poll(i, now);
+    const uint32_t hook_work = hook_ != nullptr ? hook_->BeforePass(i, now, work) : 0;
+    work = (polls_stack ? stack.Poll(i, now) : 0) + hook_work;
     if (!ready) [[unlikely]] {
       ready = true;
       for (size_t n = 0; n < shard.interface_count(); ++n) ready &= shard.interface(n).Ready();
       if (ready && on_ready_) on_ready_();
     }
     if (idle.wants_deadline(work)) {
-      const Duration rest = idle.AfterPass(work, now, stack.NextDeadline(i));
+      Instant deadline = stack.NextDeadline(i);
+      if (hook_ != nullptr) deadline = std::min(deadline, hook_->NextDeadline(i));
+      const Duration rest = idle.AfterPass(work, now, deadline);
       if (rest > Duration()) {
         for (auto& device : devices_) device->queue(static_cast<uint16_t>(i)).Reclaim();
         Sleep(rest);

@@ -15,6 +15,7 @@
 #include "stack/api/stack.h"
 #include "stack/glue/clock.h"
 #include "stack/glue/idle.h"
+#include "stack/glue/pass_hook.h"
 #include "stack/ip/interface.h"
 #include "stack/wire/address.h"
 
@@ -61,6 +62,9 @@ class Runtime {
         spec, [&](uint32_t) -> Application& { return application; }, port);
   }
 
+  // `hook` is called between the passes of every shard; it outlives Run. Before Run.
+  void SetPassHook(PassHook* hook) { hook_ = hook; }
+
   // Polls every shard, each on its core, until Stop. `on_ready` is called once, on the thread of
   // shard 0, when every address may be used (IPv6 ones are tested first). After Stop: listeners
   // are closed, connections have the drain time to end, what is left is reset. Once.
@@ -76,6 +80,9 @@ class Runtime {
   const Clock& clock() const { return clock_; }
   size_t device_count() const { return devices_.size(); }
   const DpdkDevice& device(size_t i) const { return *devices_[i]; }
+  // The queue pair of device i that belongs to `shard`, for that shard's thread: for a hook that
+  // sends below the stack.
+  Port& port(size_t i, uint32_t shard);
 
  private:
   struct Worker;
@@ -93,6 +100,7 @@ class Runtime {
   Clock clock_;
   std::atomic<bool> stop_ = false;
   absl::AnyInvocable<void()> on_ready_;
+  PassHook* hook_ = nullptr;
   // In this order: each uses what stands above it.
   std::unique_ptr<Eal> eal_;
   std::vector<std::unique_ptr<DpdkDevice>> devices_;
