@@ -344,6 +344,7 @@ class TcpConnection {
     bool timestamps : 1 = false;
     bool sack : 1 = false;
     bool wscale : 1 = false;
+    bool dsack : 1 = false;  // whether duplicates may be reported, given SACK (tcp_dsack)
   };
 
   // -- Name, state --
@@ -411,7 +412,6 @@ class TcpConnection {
   bool fin_received_ : 1 = false;
   bool fin_read_ : 1 = false;          // the application knows
   bool fin_received_now_ : 1 = false;  // within one call of Receive
-  bool dsack_enabled_ : 1 = false;     // tcp_dsack
   bool out_of_order_fin_ : 1 = false;
   bool shut_read_ : 1 = false;
   bool error_reported_ : 1 = false;

@@ -523,7 +523,7 @@ void TcpConnection::GrowReceiveWindow(TcpContext& ctx, uint32_t length) {
 
 // RFC 2883: the next acknowledgment says which bytes came twice.
 void TcpConnection::NoteDuplicate(TcpContext& ctx, SackBlock duplicate) {
-  if (!options_in_use_.sack || !dsack_enabled_ || has_dsack_) return;
+  if (!options_in_use_.sack || !options_in_use_.dsack || has_dsack_) return;
   ctx.counters.Add(duplicate.begin < rcv_nxt_ ? Counter::TcpExtTCPDSACKOldSent
                                               : Counter::TcpExtTCPDSACKOfoSent);
   has_dsack_ = true;

@@ -14,7 +14,7 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   path_ = path;
   options_ = options;
   has_owner_ = true;
-  dsack_enabled_ = ctx.sysctls.tcp_dsack != 0;
+  options_in_use_.dsack = ctx.sysctls.tcp_dsack != 0;
   advertised_mss_ = static_cast<uint16_t>(path.mtu - (tuple.remote.is_v4() ? 40 : 60));
   if (options.user_mss != 0) advertised_mss_ = std::min(advertised_mss_, options.user_mss);
   last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =
@@ -62,7 +62,7 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
                                   const TcpOptionsSet& options) {
   Init(ctx, slot, h.tuple, h.path, options);
   passive_ = true;
-  options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok};
+  options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok, options_in_use_.dsack};
   BeginEcn(ctx, h.ecn_ok);
   iss_ = h.iss;
   snd_una_ = snd_nxt_ = iss_ + 1;
