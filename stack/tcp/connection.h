@@ -211,6 +211,7 @@ class TcpConnection {
   void ReceiveText(TcpContext& ctx, Segment& s);
   void TrimToWindow(TcpContext& ctx, Segment& s);
   void QueueInOrder(TcpContext& ctx, Segment& s);
+  bool KeepInOrder(TcpContext& ctx, Segment& s);
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
@@ -441,6 +442,7 @@ class TcpConnection {
   MilliStamp last_ack_received_;
   MilliStamp last_out_of_window_ack_;
   MilliStamp orphaned_at_;
+  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly; here because it fills a gap
   Instant delayed_ack_deadline_ = Instant::Never();
   Instant persist_deadline_ = Instant::Never();
   Instant life_deadline_ = Instant::Never();
@@ -452,7 +454,6 @@ class TcpConnection {
   uint32_t charged_ = 0;  // bytes of tcp_mem
   SendBuffer send_buffer_;
   ReceiveBuffer receive_buffer_;
-  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly
   SendControl control_;
   TcpOptionsSet options_;
 };

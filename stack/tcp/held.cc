@@ -49,8 +49,8 @@ BufferHeader* HoldPayload(const Packet& packet, std::span<const uint8_t> payload
   return buffer;
 }
 
-bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload) {
-  if (payload.size() > kCoalesceMax || tail->refs != 1) return false;
+bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload, size_t most) {
+  if (payload.size() > most || tail->refs != 1) return false;
   uint8_t* room = RoomOf(HandleOf(tail));
   const size_t used = static_cast<size_t>(tail->payload - room) + tail->payload_length;
   if (kBufferRoom - used < payload.size()) return false;
@@ -59,8 +59,8 @@ bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload) {
   return true;
 }
 
-bool CopyBefore(BufferHeader* head, std::span<const uint8_t> payload) {
-  if (payload.size() > kCoalesceMax || head->refs != 1) return false;
+bool CopyBefore(BufferHeader* head, std::span<const uint8_t> payload, size_t most) {
+  if (payload.size() > most || head->refs != 1) return false;
   uint8_t* room = RoomOf(HandleOf(head));
   const auto unused = static_cast<size_t>(head->payload - room);
   if (unused < payload.size()) return false;

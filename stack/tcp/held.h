@@ -11,7 +11,8 @@
 namespace usher {
 
 // Payload up to this length is copied into the free room of a neighbouring held buffer where it
-// fits, so that a peer that sends little pieces cannot tie up a buffer with each.
+// fits, so that a peer that sends little pieces cannot tie up a buffer with each. Where memory is
+// short, any length is.
 inline constexpr uint32_t kCoalesceMax = 512;
 
 // Begins to hold `payload`, which lies in `packet`: the buffer is the caller's, refs 1. A packet
@@ -20,11 +21,11 @@ inline constexpr uint32_t kCoalesceMax = 512;
 // the packet still is the sender's.
 BufferHeader* HoldPayload(const Packet& packet, std::span<const uint8_t> payload, PacketPool& pool);
 
-// Copies a small `payload` into the free room behind that of `tail`. False, and nothing done, if it
-// is not small, does not fit, or `tail` is shared with somebody.
-bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload);
+// Copies a `payload` of at most `most` bytes into the free room behind that of `tail`. False, and
+// nothing done, if it is longer, does not fit, or `tail` is shared with somebody.
+bool CopyBehind(BufferHeader* tail, std::span<const uint8_t> payload, size_t most = kCoalesceMax);
 
 // The same into the room in front of the payload of `head`; head->seq follows.
-bool CopyBefore(BufferHeader* head, std::span<const uint8_t> payload);
+bool CopyBefore(BufferHeader* head, std::span<const uint8_t> payload, size_t most = kCoalesceMax);
 
 }  // namespace usher

@@ -359,8 +359,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     return;
   }
   if (length != 0) {
-    if (!AdmitReceiveMemory(ctx) ||
-        !receive_buffer_.Append(s.packet->packet, {s.payload, length}, *s.packet->pool)) {
+    if (!KeepInOrder(ctx, s)) {
       ctx.counters.Add(Counter::TcpExtTCPRcvQDrop);
       SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
       return;
@@ -377,6 +376,20 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);
+}
+
+// A segment is kept in its buffer, or, where the receive buffer's limit is near, in the room that
+// the last one left: what was offered as window must find its place, however small its pieces.
+bool TcpConnection::KeepInOrder(TcpContext& ctx, Segment& s) {
+  const std::span<const uint8_t> payload(s.payload, s.payload_length);
+  if (ReceiveMemory(ctx) + kBufferRoom > ReceiveBufferLimit(ctx) &&
+      receive_buffer_.AppendInPlace(payload))
+    return true;
+  if (!AdmitReceiveMemory(ctx) ||
+      !receive_buffer_.Append(s.packet->packet, payload, *s.packet->pool))
+    return false;
+  s.packet->packet.handle = nullptr;  // held now
+  return true;
 }
 
 // What was waiting behind the hole that just closed.

@@ -164,7 +164,8 @@ BufferHeader* OutOfOrderQueue::Place(BufferHeader* buffer, BufferHeader* before,
   const Seq seq = Begin(buffer);
   const uint32_t length = buffer->payload_length;
   const bool follows = before != nullptr && seq == End(before);
-  if (follows && CopyBehind(before->last, Payload(buffer))) {
+  const size_t copied = memory_charged() + kBufferRoom > max_memory ? kBufferRoom : kCoalesceMax;
+  if (follows && CopyBehind(before->last, Payload(buffer), copied)) {
     before->chain_end += length;
     bytes_ += length;
     result->coalesced = true;
@@ -172,7 +173,7 @@ BufferHeader* OutOfOrderQueue::Place(BufferHeader* buffer, BufferHeader* before,
     return before;
   }
   BufferHeader* next = follows ? nullptr : Above(seq);
-  if (next != nullptr && seq + length == Begin(next) && CopyBefore(next, Payload(buffer))) {
+  if (next != nullptr && seq + length == Begin(next) && CopyBefore(next, Payload(buffer), copied)) {
     bytes_ += length;
     result->coalesced = true;
     Slice::Unref(buffer);

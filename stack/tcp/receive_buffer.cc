@@ -27,6 +27,12 @@ bool ReceiveBuffer::Append(const Packet& packet, std::span<const uint8_t> payloa
   return true;
 }
 
+bool ReceiveBuffer::AppendInPlace(std::span<const uint8_t> payload) {
+  if (last_ == nullptr || !CopyBehind(last_, payload, kBufferRoom)) return false;
+  size_ += static_cast<uint32_t>(payload.size());
+  return true;
+}
+
 void ReceiveBuffer::Append(const OutOfOrderQueue::Chain& chain) {
   if (chain.first != nullptr) LinkChain(chain.first, chain.last, chain.buffers, chain.bytes);
 }

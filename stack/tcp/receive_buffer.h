@@ -25,6 +25,9 @@ class ReceiveBuffer {
   [[nodiscard]] bool Append(const Packet& packet, std::span<const uint8_t> payload,
                             PacketPool& pool);
 
+  // Copies `payload` into the room behind the last byte. False, and nothing done, if there is none.
+  [[nodiscard]] bool AppendInPlace(std::span<const uint8_t> payload);
+
   // Puts buffers that became in order at the end.
   void Append(const OutOfOrderQueue::Chain& chain);
 

@@ -545,7 +545,7 @@ uint32_t TcpConnection::ReassemblyLimit(const TcpContext& ctx) const {
 bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
   const uint32_t used = ReceiveMemory(ctx);
   const uint32_t limit = ReceiveBufferLimit(ctx);
-  if (used + kBufferRoom > limit && HasOutOfOrder()) {
+  if (used > limit && HasOutOfOrder()) {
     ctx.counters.Add(Counter::TcpExtOfoPruned);
     OutOfOrder(ctx).Prune(kBufferRoom);
     if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
