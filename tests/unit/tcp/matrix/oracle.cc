@@ -8,11 +8,23 @@
 namespace usher::test {
 namespace {
 
-constexpr std::array<const char*, kPlaces> kNames = {
-    "CLOSED",      "LISTEN",     "SYN_SENT",          "SYN_RECEIVED", "SYN_RECEIVED_act",
-    "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_1_closed", "FIN_WAIT_2",   "FIN_WAIT_2_closed",
-    "CLOSE_WAIT",  "CLOSING",    "CLOSING_closed",    "LAST_ACK",     "LAST_ACK_closed",
-    "TIME_WAIT"};
+constexpr std::array<const char*, kPlaces> kNames = {"CLOSED",
+                                                     "LISTEN",
+                                                     "SYN_SENT",
+                                                     "SYN_RECEIVED",
+                                                     "SYN_RECEIVED_active",
+                                                     "ESTABLISHED",
+                                                     "ESTABLISHED_unread",
+                                                     "FIN_WAIT_1",
+                                                     "FIN_WAIT_1_closed",
+                                                     "FIN_WAIT_2",
+                                                     "FIN_WAIT_2_closed",
+                                                     "CLOSE_WAIT",
+                                                     "CLOSING",
+                                                     "CLOSING_closed",
+                                                     "LAST_ACK",
+                                                     "LAST_ACK_closed",
+                                                     "TIME_WAIT"};
 
 TcpState StateOf(Place place) {
   switch (place) {
@@ -26,6 +38,7 @@ TcpState StateOf(Place place) {
     case Place::kSynReceivedActive:
       return TcpState::kSynReceived;
     case Place::kEstablished:
+    case Place::kEstablishedUnread:
       return TcpState::kEstablished;
     case Place::kFinWait1:
     case Place::kFinWait1Closed:
@@ -52,6 +65,7 @@ bool HasUser(Place p) {
     case Place::kSynSent:
     case Place::kSynReceivedActive:
     case Place::kEstablished:
+    case Place::kEstablishedUnread:
     case Place::kFinWait1:
     case Place::kFinWait2:
     case Place::kCloseWait:
@@ -219,6 +233,12 @@ bool TouchesWindow(const Station& st, const Arrival& a) {
   return a.End() == st.rcv_nxt || a.seq == st.right_edge;
 }
 
+// DEPARTURE (tcp_sequence): while something waits to be read, a segment whose text runs past the
+// right edge is not cut but refused: its sender does not heed the window.
+bool Overruns(const Station& st, const Arrival& a) {
+  return st.unread && a.End() - (a.Has(TcpFlags::kFin) ? 1 : 0) > st.right_edge;
+}
+
 // DEPARTURE (tcp_reset_check): a peer that has closed may reset at its FIN's own number.
 bool IsResetAtFin(const Station& st, const Arrival& a) {
   const TcpState s = StateOf(st.place);
@@ -283,7 +303,7 @@ Outcome Synchronized(const Station& st, const Arrival& a) {
   // DEPARTURE (tcp_rcv_established, tcp_rcv_state_process): it is not answered either, wherever it
   // stands.
   if (!a.Has(TcpFlags::kAck | TcpFlags::kRst | TcpFlags::kSyn)) return o;
-  if (!Acceptable(st, a) && !TouchesWindow(st, a)) {
+  if ((!Acceptable(st, a) && !TouchesWindow(st, a)) || Overruns(st, a)) {
     if (!a.Has(TcpFlags::kRst))
       Acknowledge(st, o);
     else if (IsResetAtFin(st, a))
@@ -393,13 +413,13 @@ Outcome AtRequest(const Station& st, const Arrival& a) {
 }
 
 // FIN-WAIT-2 after the user has closed, as a record.
-// DEPARTURE (tcp_timewait_state_process) throughout: any reset in the window ends it, and a SYN
-// or text is reset, since nobody would read it.
+// DEPARTURE (tcp_timewait_state_process) throughout: any reset in the window ends it and one
+// outside is answered as anything is; a SYN or text is reset, since nobody would read it.
 Outcome AtFinWait2Closed(const Station& st, const Arrival& a) {
   Outcome o = Unchanged(st);
   const bool at_edge = a.Length() == 0 && a.seq == st.right_edge;
   if (!Acceptable(st, a) && !at_edge) {
-    if (!a.Has(TcpFlags::kRst)) Acknowledge(st, o);
+    Acknowledge(st, o);
     return o;
   }
   if (a.Has(TcpFlags::kRst)) {

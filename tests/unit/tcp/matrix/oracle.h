@@ -22,8 +22,9 @@ enum class Place : uint8_t {
   kSynReceived,        // from LISTEN: a request of listen/
   kSynReceivedActive,  // from SYN-SENT: both opened at once
   kEstablished,
-  kFinWait1,        // shut down for writing; the user still reads
-  kFinWait1Closed,  // closed: nobody reads
+  kEstablishedUnread,  // the user has not read what arrived
+  kFinWait1,           // shut down for writing; the user still reads
+  kFinWait1Closed,     // closed: nobody reads
   kFinWait2,
   kFinWait2Closed,  // a record of tcp/time_wait.h
   kCloseWait,
@@ -33,7 +34,7 @@ enum class Place : uint8_t {
   kLastAckClosed,
   kTimeWait,
 };
-inline constexpr int kPlaces = 16;
+inline constexpr int kPlaces = 17;
 std::string ToString(Place place);
 
 // The connection as its peer knows it: section 3.3.1.
@@ -42,6 +43,7 @@ struct Station {
   Seq iss, snd_una, snd_nxt;
   Seq irs, rcv_nxt, right_edge;  // right_edge = RCV.NXT + RCV.WND
   uint32_t max_window = 0;       // MAX.SND.WND of RFC 5961 section 5.2
+  bool unread = false;           // text or the end of the stream waits to be read
 };
 
 struct Arrival {
