@@ -200,6 +200,7 @@ uint32_t Flood::SendDue(Instant now) {
     }
   }
   sent_ += taken;
+  result_.all_frames += taken;
   if (phase_ == Phase::kMeasure) result_.frames += taken;
   return taken;
 }

@@ -123,6 +123,7 @@ void Result::Add(const Result& other) {
   overdue += other.overdue;
   for (size_t i = 0; i < kErrorKinds; ++i) errors[i] += other.errors[i];
   frames += other.frames;
+  all_frames += other.all_frames;
   refused += other.refused;
   syn_acks += other.syn_acks;
   resets += other.resets;
@@ -174,6 +175,7 @@ std::string JsonReport(const LoadOptions& options, std::span<const Result> cores
     json["syn_acks"] = r.syn_acks;
     json["resets"] = r.resets;
     json["other_answers"] = r.other_answers;
+    json["all"] = {{"frames", r.all_frames}};
   } else {
     json["connections"] = options.connections;
     json["answers"] = r.answers;

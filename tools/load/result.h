@@ -30,7 +30,8 @@ struct Result {
   std::array<uint64_t, kErrorKinds> errors{};  // connections that failed or were reset
   // Floods: of the measured time, but for the answers, which may take longer.
   uint64_t frames = 0;
-  uint64_t refused = 0;  // not taken by the port at once, and sent later or never
+  uint64_t all_frames = 0;  // warm-up included
+  uint64_t refused = 0;     // not taken by the port at once, and sent later or never
   uint64_t syn_acks = 0;
   uint64_t resets = 0;
   uint64_t other_answers = 0;
