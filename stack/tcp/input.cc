@@ -364,7 +364,6 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
       SendDuplicateAck(ctx, s, Counter::TcpExtTCPACKSkippedSeq);
       return;
     }
-    s.packet->packet.handle = nullptr;  // held now
     if (ecn_.in_use) [[unlikely]]
       TakeEcnOfData(ctx, s);
     rcv_nxt_ += length;
