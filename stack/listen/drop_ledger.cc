@@ -54,6 +54,8 @@ const char* ToString(DropReason reason) {
       return "ack-cookie-failed";
     case DropReason::kAckCookieOptions:
       return "ack-cookie-options";
+    case DropReason::kAckCookieOfRequest:
+      return "ack-cookie-of-request";
     case DropReason::kAckCookieQueueFull:
       return "ack-cookie-queue-full";
     case DropReason::kAckAcceptQueueFull:

@@ -39,7 +39,7 @@ enum class DropReason : uint8_t {
   kSynEndedByReset,     // RST at RCV.NXT
   kSynEndedBySyn,       // by kSynInWindow
   kSynEndedByClose,     // its listener was closed
-  kSynEndedByCookie,    // an earlier cookie's ACK made the connection of its name
+  kSynEndedByCookie,    // an earlier cookie's ACK is parked under its name
   kSynEndedByOverflow,  // accept queue full and tcp_abort_on_overflow
   // -- ACKs --
   kAckNoListener,       // RST
@@ -47,6 +47,7 @@ enum class DropReason : uint8_t {
   kAckWithSyn,          // SYN and ACK at LISTEN, or with a second SYN in a request's window: RST
   kAckCookieFailed,     // not one of our cookies: RST (SyncookiesFailed)
   kAckCookieOptions,    // a cookie, but its timestamp claims options that are off: RST
+  kAckCookieOfRequest,  // a cookie, but a later SYN of the same name has a request
   kAckCookieQueueFull,  // a cookie, but the accept queue is full (ListenOverflows)
   kAckAcceptQueueFull,  // a request's, but the accept queue is full (ListenOverflows)
   kAckOutOfWindow,      // a request's, but outside the window: acknowledged, rate limited

@@ -64,7 +64,7 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
 
 // Cookies are looked for first: an ACK that completes a handshake nobody remembers comes here too.
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
-                                             std::optional<Seq> time_wait_iss) {
+                                             std::optional<Seq> time_wait_iss, bool of_request) {
   if (s.Has(TcpFlags::kRst)) {
     const uint32_t parked = l.parked > 0 ? parking_.Find(s.tuple) : kNone;
     if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1) Unpark(l, s.tuple);
@@ -72,7 +72,7 @@ PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
   }
   if (s.Has(TcpFlags::kAck)) {
     if (s.Has(TcpFlags::kSyn)) return Reset(l, DropReason::kAckWithSyn, s);
-    return OnCookieAck(l, s);
+    return OnCookieAck(l, s, of_request);
   }
   if (!s.Has(TcpFlags::kSyn)) return {};
   if (s.Has(TcpFlags::kFin)) {
@@ -261,7 +261,7 @@ bool PassiveOpen::CookiesExpected(const Listener& l) const {
   return false;
 }
 
-PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
+PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s, bool of_request) {
   if (!CookiesExpected(l)) return Reset(l, DropReason::kAckUnexpected, s);
   const Sysctls& sysctls = context_.sysctls;
   const uint32_t offset = TimestampOffset(s.tuple, sysctls.tcp_timestamps == 1);
@@ -296,7 +296,7 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s) {
   h.rcv_wscale = window.wscale;
   h.syn_ack_sent = context_.now;
   if (h.timestamps_ok) h.handshake_rtt = EchoRoundTrip(s.options.timestamps, h.ts_offset);
-  return CompleteCookie(l, h);
+  return CompleteCookie(l, h, of_request);
 }
 
 // What TSval carried of the SYN's options. False: it claims what this side would not have granted.
@@ -319,7 +319,8 @@ bool PassiveOpen::TakeCookieOptions(const Listener& l, const TcpTimestamps& time
          (!h->wscale_ok || sysctls.tcp_window_scaling != 0);
 }
 
-PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeResult& h) {
+PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeResult& h,
+                                                 bool of_request) {
   const uint32_t parked = l.parked > 0 ? parking_.Find(h.tuple) : kNone;
   if (l.AcceptQueueFull()) {
     if (parked != kNone) {
@@ -327,6 +328,11 @@ PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeRes
       return {};
     }
     return Park(l, h) ? Outcome{} : Overflow(l, DropReason::kAckCookieQueueFull);
+  }
+  if (of_request) {  // the name is taken by a later SYN; Linux notices when the child is made
+    context_.counters.Add(Counter::TcpPassiveOpens);
+    l.counters.drops.Add(DropReason::kAckCookieOfRequest);
+    return {};
   }
   TcpConnection* child = MakeChild(l, h);
   if (child == nullptr) return Refuse(l, DropReason::kAckNoConnection);

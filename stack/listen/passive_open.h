@@ -256,7 +256,9 @@ class PassiveOpen {
 
   // -- listen_input.cc: a segment at LISTEN --
   static void CountSegment(ListenerCounters& counters, const Segment& s);
-  Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
+  // `of_request`: a half-open request has the segment's name, and did not want it.
+  Outcome AtListener(Listener& l, Segment& s, std::optional<Seq> time_wait_iss,
+                     bool of_request = false);
   Outcome OnSyn(Listener& l, Segment& s, std::optional<Seq> time_wait_iss);
   Offer ReadOffer(const Listener& l, const Segment& s) const;
   bool GrantsEcn(const Listener& l, const Segment& syn) const;
@@ -267,10 +269,10 @@ class PassiveOpen {
                      const std::optional<FastOpenOption>& fast_open);
   void SaveSyn(uint32_t request, const Segment& s);
   bool CookiesExpected(const Listener& l) const;
-  Outcome OnCookieAck(Listener& l, Segment& s);
+  Outcome OnCookieAck(Listener& l, Segment& s, bool of_request);
   bool TakeCookieOptions(const Listener& l, const TcpTimestamps& timestamps, uint32_t offset,
                          HandshakeResult* h) const;
-  Outcome CompleteCookie(Listener& l, const HandshakeResult& h);
+  Outcome CompleteCookie(Listener& l, const HandshakeResult& h, bool of_request);
   void Unpark(Listener& l, const FourTuple& tuple);
   Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
   Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue

@@ -85,8 +85,8 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
     return OnDuplicateSyn(l, request, s);
   // An acknowledgment of something we did not send: not of this request. It may be a cookie's.
   if (s.Has(TcpFlags::kAck) && s.ack != r.iss + 1) {
-    Outcome outcome = AtListener(l, s, std::nullopt);
-    if (outcome.child != nullptr || IsParked(l, s.tuple))  // then the name is taken
+    Outcome outcome = AtListener(l, s, std::nullopt, /*of_request=*/true);
+    if (IsParked(l, s.tuple))  // then the name is taken
       outcome.removed_request = End(l, request, DropReason::kSynEndedByCookie).removed_request;
     return outcome;
   }

@@ -164,6 +164,7 @@ class TcpConnection {
   uint32_t readable_bytes() const { return receive_buffer_.size(); }
   uint32_t unacked_bytes() const { return send_buffer_.size(); }
   bool peer_closed() const { return fin_received_; }
+  bool end_was_read() const { return fin_read_; }
   bool at_end_of_stream() const { return fin_received_ && receive_buffer_.empty(); }
   // The facts that ss shows of it (info.h).
   TcpInfo Info(const TcpContext& ctx) const;

@@ -464,6 +464,8 @@ void TcpConnection::ReceiveFin(TcpContext& ctx) {
   fin_received_ = true;
   out_of_order_fin_ = false;
   rcv_nxt_ += 1;
+  // At once where both sides have closed; it may still report what it makes void (as Linux).
+  if (state_ == TcpState::kFinWait1 || state_ == TcpState::kFinWait2) SendAck(ctx);
   ClearOutOfOrder(ctx);
   ChargeMemory(ctx);
   Raise(ctx, kEventReadable);
@@ -475,11 +477,9 @@ void TcpConnection::ReceiveFin(TcpContext& ctx) {
       interactive_ = true;  // the answer is likely our own FIN: let it carry the ACK
       break;
     case TcpState::kFinWait1:  // our FIN is not acknowledged: both closed at once
-      SendAck(ctx);
       Enter(ctx, TcpState::kClosing);
       break;
     case TcpState::kFinWait2:
-      SendAck(ctx);
       EnterTimeWait(ctx, TcpState::kTimeWait);
       break;
     default:

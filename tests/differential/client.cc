@@ -201,6 +201,11 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
   if (s.ack_base != AckBase::kNone && sound && seq == expected_ &&
       static_cast<int32_t>(ack - acked_) > 0 && static_cast<int32_t>(ack - server_next_) <= 0)
     acked_ = ack;
+  // A cookie's neighbours are cookies too, for the next MSS of the table: then the server's first
+  // number is another.
+  const int32_t beside = static_cast<int32_t>(ack - server_next_);
+  if (by_cookie_ && sound && acked_ == server_isn_ + 1 && beside != 0 && std::abs(beside) <= 3)
+    acked_ = server_next_ = ack;
   last_ack_ = ack;
   const Bytes options = Options(s, number);
   return Packet(s, seq, ack, options);

@@ -221,7 +221,10 @@ class Generator {
       if (Chance(20)) s.length = Pick<uint16_t>({1, 10, 500, 1460});
       if (s.length != 0) s.flags |= TcpFlags::kPsh;
       much_[c] = much_[c] || s.length >= kMuchData;
-      if (s.length < kMuchData && Chance(6)) s.flags |= TcpFlags::kFin;
+      if (s.length < kMuchData && Chance(6)) {
+        s.flags |= TcpFlags::kFin;
+        since_wait_ms_ += kFinMs;
+      }
       phases_[c] = Phase::kOpen;
       return;
     }

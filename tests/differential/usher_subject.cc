@@ -85,7 +85,6 @@ class Usher final : public Subject {
       if (!c) Fail("accept returned a stranger");
       *client = *c;
       connections_[*c] = handle;
-      ends_read_.erase(handle.index);
     }
     Poll();
     return error;
@@ -103,7 +102,6 @@ class Usher final : public Subject {
       have += r.bytes;
     } while (r.bytes != 0 && c->readable_bytes() != 0);
     bytes->resize(have);
-    if (c->peer_closed()) ends_read_[i->second.index] = c->tuple();
     Poll();
     return have != 0 ? 0 : ToErrno(r.error);
   }
@@ -168,7 +166,7 @@ class Usher final : public Subject {
     });
     shard().ForEachConnection([&](const TcpConnection& c) {
       if (c.state() == TcpState::kClosed || c.settled) return;
-      const bool fin = c.peer_closed() && !EndWasRead(c);
+      const bool fin = c.peer_closed() && !c.end_was_read();
       AddRow(&table, c.tuple(), ToString(c.state()),
              absl::StrCat(" recv-q ", c.readable_bytes() + (fin ? 1 : 0)));
     });
@@ -207,10 +205,6 @@ class Usher final : public Subject {
     const auto c = ClientOf(t.remote, t.remote_port);
     if (c) table->rows.push_back(absl::StrCat("c", *c, " ", state, rest));
   }
-  bool EndWasRead(const TcpConnection& c) {
-    const auto i = ends_read_.find(c.slot());
-    return i != ends_read_.end() && i->second == c.tuple();
-  }
 
   Shard& shard() { return stack_->shard(0); }
   // Until nothing more is due at this instant.
@@ -240,7 +234,6 @@ class Usher final : public Subject {
   std::unique_ptr<Stack> stack_;
   Handle listener_;
   std::map<uint8_t, Handle> connections_;
-  std::map<uint32_t, FourTuple> ends_read_;  // slots whose end of stream was read
   std::vector<SentPacket> sent_;
 };
 
