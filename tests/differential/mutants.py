@@ -2,7 +2,7 @@
 """Shows that listen-differential can fail: plants the mistakes of mutants.toml, one at a time, and
 runs it until it finds a difference.
 
-    sudo tests/differential/mutants.py build [--schedules 500] [--seed 1] [--only TEXT] [--jobs J]
+    sudo tests/differential/mutants.py build [--schedules 500] [--seed 1] [--only TEXT] [--part I/N]
 
 `build` is a build directory in which listen-differential is built. Only the file with the mistake
 is compiled anew, and put before the library's own; the tree and the build stay as they are.
@@ -89,11 +89,13 @@ def main():
     parser.add_argument("--schedules", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=32)
+    parser.add_argument("--part", default="1/1", help="2/3: the second third of them")
     parser.add_argument("--only", default="", help="mutants whose name has this text")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
     mutants = tomllib.loads((HERE / "mutants.toml").read_text())["mutant"]
-    mutants = [m for m in mutants if arguments.only in m["name"]]
+    part, parts = map(int, arguments.part.split("/"))
+    mutants = [m for m in mutants if arguments.only in m["name"]][part - 1::parts]
     missed = []
     for mutant in mutants:
         with tempfile.TemporaryDirectory(prefix="usher-mutant-") as folder:

@@ -90,7 +90,7 @@ TEST_F(RequestInputTest, ACookiesAckDoesNotEndTheRequestOfALaterSyn) {
   ASSERT_EQ(half_open(), 1u);
   EXPECT_NE(cookie.seq, syn_ack.seq);
   GiveSilently(FinalAck(cookie));
-  EXPECT_EQ(Drops(listener_, DropReason::kAckCookieOfRequest), 1u);
+  EXPECT_EQ(Drops(DropReason::kAckCookieOfRequest), 1u);
   EXPECT_EQ(half_open(), 1u) << "the request has the name";
   EXPECT_EQ(L(listener_).accept_queue.length(), 0u);
   GiveSilently(FinalAck(syn_ack));
