@@ -4,7 +4,7 @@ runs it until it finds a difference.
 
     sudo tests/differential/mutants.py build [--schedules 500] [--seed 1] [--only TEXT] [--part I/N]
 
-`build` is a build directory in which listen-differential is built. Only the file with the mistake
+`build` is a build directory. Only the file with the mistake
 is compiled anew, and put before the library's own; the tree and the build stay as they are.
 Prints a row for each mutant, with the number of the first schedule that shows it. Exit code 1: one
 was not found.
@@ -93,6 +93,7 @@ def main():
     parser.add_argument("--only", default="", help="mutants whose name has this text")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
+    subprocess.run(["ninja", "-C", str(build), PROGRAM], check=True, stdout=subprocess.DEVNULL)
     mutants = tomllib.loads((HERE / "mutants.toml").read_text())["mutant"]
     part, parts = map(int, arguments.part.split("/"))
     mutants = [m for m in mutants if arguments.only in m["name"]][part - 1::parts]
