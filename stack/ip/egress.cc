@@ -61,6 +61,8 @@ int Egress::FindHop(const IpAddress& local, const IpAddress& remote, IpAddress* 
     const Interface& interface = *interfaces_[i];
     const auto hop = interface.routes().Find(interface.now(), remote);
     if (!hop) continue;
+    // Many hosts are no peer of a connection (RFC 9293 MUST-46).
+    if (remote.is_v4() && interface.addresses().IsSubnetBroadcast4(remote.v4())) return -1;
     const int merit = hop->prefix_length + (interface.addresses().Has(local) ? 1000 : 0);
     if (merit <= best) continue;
     best = merit;

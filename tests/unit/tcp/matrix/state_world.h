@@ -78,6 +78,34 @@ class StateWorld : public ConnectionTestBase {
     return shard().connection_count() == 0 && shard().time_wait().size() == 0 && HalfOpen() == 0;
   }
 
+  // What a user has of the connection; dead where there is none.
+  Connection user() const { return c_; }
+  const RecordingApplication& application() const { return app_; }
+  std::vector<SentTcp> TakeSentAfterPoll() { return TakeAfterPoll(); }
+  // A second open of the same pair.
+  Error OpenAgain() {
+    Handle handle;
+    return shard().Connect(remote_, tuple_.remote_port, {}, &handle, &app_, local_,
+                           tuple_.local_port);
+  }
+  // The user turns keepalive on; the peer has acknowledged all.
+  void KeepAlive() {
+    Give(Ack());
+    TcpOptionsSet options;
+    options.keepalive = true;
+    c_.SetOptions(options);
+  }
+  // The peer sends a byte more.
+  void GiveByte() { Give(Ack().AckNo(una_).Data("b")); }
+  // The peer acknowledges all and closes its window.
+  void CloseWindow() { Give(Ack().Window(0)); }
+  using ConnectionTestBase::AdvanceBy;
+  using ConnectionTestBase::last_error_;
+  using ConnectionTestBase::now_;
+  using ConnectionTestBase::Read;
+  using ConnectionTestBase::UntilSent;
+  const TcpContext& context() { return shard().context(); }
+
   TcpConnection* Find() {
     TcpConnection* found = nullptr;
     shard().ForEachConnection([&](TcpConnection& c) {
