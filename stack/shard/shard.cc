@@ -649,6 +649,13 @@ Error Shard::SetOptions(Handle connection, const TcpOptionsSet& options) {
   return Error::kNone;
 }
 
+Error Shard::SetQuickAck(Handle handle, bool quick) {
+  TcpConnection* c = Find(handle);
+  if (c == nullptr) return Error::kBadHandle;
+  c->SetQuickAck(context_, quick);
+  return Error::kNone;
+}
+
 Error Shard::SetTimer(Handle connection, Instant deadline) {
   TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;

@@ -119,6 +119,7 @@ class Shard {
   Error Close(Handle connection);
   Error Abort(Handle connection);
   Error SetOptions(Handle connection, const TcpOptionsSet& options);
+  Error SetQuickAck(Handle connection, bool quick);
   // The owner's one timer for this connection, in place of the one it may have; Never() unsets it.
   // ShardEvents::OnConnectionTimer follows, unless the connection is closed by the owner before.
   Error SetTimer(Handle connection, Instant deadline);

@@ -56,7 +56,7 @@ void TcpConnection::CountRecovery(TcpContext& ctx, uint32_t events) {
 // `s.ack` is within SND.UNA - MAX.SND.WND .. SND.NXT.
 void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   if (s.ack < snd_una_ && s.options.sack_count == 0) return;  // old, and nothing else in it
-  const bool window_changed = UpdateSendWindow(s);
+  const bool window_changed = UpdateSendWindow(ctx, s);
 
   AckInput in;
   in.ack = s.ack;

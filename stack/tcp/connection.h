@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "stack/base/seq.h"
 #include "stack/base/time.h"
@@ -63,6 +64,7 @@ struct TcpOptionsSet {
   bool keepalive : 1 = false;  // SO_KEEPALIVE
   bool linger : 1 = false;     // SO_LINGER
   uint8_t keepalive_probes = 0;
+  uint8_t syn_retries = 0;  // TCP_SYNCNT of an active open; 0: tcp_syn_retries
   std::optional<CongestionAlgorithm> congestion;  // TCP_CONGESTION; none: tcp_congestion_control
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
@@ -148,6 +150,10 @@ class TcpConnection {
   void Close(TcpContext& ctx);
   void Abort(TcpContext& ctx);  // RST, section 3.10.5
   void ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options);
+  // TCP_QUICKACK: acknowledge at once from now on (what is owed now goes out), or wait for answers
+  // to carry acknowledgments. Until the rhythm of the traffic says otherwise, as on Linux.
+  void SetQuickAck(TcpContext& ctx, bool quick);
+  bool quick_ack() const { return !interactive_; }
   // The application has it now: events that waited for that are due.
   void OnAccepted(TcpContext& ctx);
 
@@ -156,8 +162,8 @@ class TcpConnection {
   Fate fate() const { return fate_; }
   const FourTuple& tuple() const { return tuple_; }
   Error error() const { return error_; }
-  // What ICMP hinted at since the last acknowledgment (sk_err_soft).
-  Error soft_error() const { return soft_error_; }
+  // What ICMP hinted at since the last acknowledgment (sk_err_soft), once.
+  Error TakeSoftError() { return std::exchange(soft_error_, Error::kNone); }
   bool has_owner() const { return has_owner_; }
   uint32_t slot() const { return slot_; }
   const TcpOptionsSet& options() const { return options_; }
@@ -207,7 +213,7 @@ class TcpConnection {
   void UpdateTsRecent(TcpContext& ctx, const Segment& s);
   uint32_t OfferedWindow(const Segment& s) const;
   bool UpdatesSendWindow(const Segment& s) const;
-  bool UpdateSendWindow(const Segment& s);
+  bool UpdateSendWindow(TcpContext& ctx, const Segment& s);
   uint32_t ReceiveWindow() const;  // what the peer may still send beyond rcv_nxt_
   void ReceiveText(TcpContext& ctx, Segment& s);
   void TrimToWindow(TcpContext& ctx, Segment& s);
@@ -292,7 +298,7 @@ class TcpConnection {
   bool RetriedTooLong(const TcpContext& ctx) const;
   bool OrphanStuck(const TcpContext& ctx) const;
   uint32_t OrphanRetries(const TcpContext& ctx) const;
-  static Duration BackoffTime(const TcpContext& ctx, uint32_t retries);
+  static Duration BackoffTime(const TcpContext& ctx, uint32_t retries, Duration least);
   Duration KeepaliveTime(const TcpContext& ctx) const;
   TimerInfo NextTimer(const TcpContext& ctx) const;
   void GiveUp(TcpContext& ctx);
@@ -312,7 +318,7 @@ class TcpConnection {
   void NoteWriteBlocked(TcpContext& ctx);
   void QueueFin(TcpContext& ctx);
   void Orphan(TcpContext& ctx);
-  void EnterFinWait2Orphaned(TcpContext& ctx);
+  void EnterFinWait2Orphaned(TcpContext& ctx, Segment* s = nullptr);
   Duration FinTimeout(const TcpContext& ctx) const;
   void LowerPathMtu(TcpContext& ctx, uint32_t mtu);
   void Raise(TcpContext& ctx, uint8_t event);

@@ -10,6 +10,7 @@ namespace {
 constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
 constexpr uint32_t kMaxQuickAcks = 16;
 constexpr uint32_t kMinAckTimeoutMs = 40;
+constexpr Duration kSynAgainSoon = Duration::Millis(8);  // Linux: two ticks
 
 }  // namespace
 
@@ -25,7 +26,7 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
     }
   }
   fin_received_now_ = false;
-  if (state_ == TcpState::kFinWait2 && !has_owner_) EnterFinWait2Orphaned(ctx);
+  if (state_ == TcpState::kFinWait2 && !has_owner_) EnterFinWait2Orphaned(ctx, &s);
   if (state_ != TcpState::kClosed) ArmTimers(ctx);
 }
 
@@ -33,7 +34,12 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
 void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
   if (s.Has(TcpFlags::kAck)) {
     if (s.ack <= iss_ || s.ack > snd_nxt_) {
-      if (!s.Has(TcpFlags::kRst)) SendResetFor(ctx, s);
+      if (s.Has(TcpFlags::kRst)) return;
+      SendResetFor(ctx, s);
+      // The peer still has an older connection of this name; the RST ends it, so our SYN may go
+      // again soon.
+      if (control_.recovery().timeouts() == 0)
+        control_.RetryTimerSoon(Recovery(ctx), kSynAgainSoon);
       return;
     }
     // A duplicate of an older incarnation's SYN-ACK must not pass (RFC 7323 section 5.2).
@@ -282,13 +288,17 @@ bool TcpConnection::UpdatesSendWindow(const Segment& s) const {
 }
 
 // Fifth step, SND.WND: by SND.WL1 and SND.UNA, so that an old segment cannot change the window.
-bool TcpConnection::UpdateSendWindow(const Segment& s) {
+bool TcpConnection::UpdateSendWindow(TcpContext& ctx, const Segment& s) {
   if (!UpdatesSendWindow(s)) return false;
   const uint32_t window = OfferedWindow(s);
   const bool changed = window != snd_wnd_;
   snd_wl1_ = s.seq;
   snd_wnd_ = window;
-  max_window_ = std::max(max_window_, window);
+  if (window > max_window_) {
+    const bool was_small = max_window_ / 2 < advertised_mss_;
+    max_window_ = window;
+    if (was_small) UpdateMss(ctx);
+  }
   return changed;
 }
 

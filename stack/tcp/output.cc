@@ -11,6 +11,8 @@ namespace {
 
 constexpr uint32_t kSackBlockSize = 8;
 constexpr uint32_t kSackHeaderSize = 4;  // two NOPs, kind, length
+constexpr uint32_t kDefaultMss = 536;    // RFC 9293 section 3.7.1
+constexpr uint32_t kLeastMss = 48;
 
 uint32_t HeadersOf(const FourTuple& tuple) { return tuple.remote.is_v4() ? 40 : 60; }
 
@@ -27,6 +29,11 @@ void TcpConnection::UpdateMss(TcpContext& ctx) {
   whole = std::max<uint32_t>(whole, ctx.sysctls.tcp_min_snd_mss);
   const uint32_t timestamps = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
   mss_ = static_cast<uint16_t>(whole - timestamps);
+  // A peer with a small window gets it in two halves, as Linux does it: while one is on its way
+  // the other can be read.
+  const uint32_t most = max_window_ > kDefaultMss ? max_window_ / 2 : max_window_;
+  if (most != 0 && mss_ > most)
+    mss_ = static_cast<uint16_t>(std::max(most, kLeastMss - timestamps));
   control_.set_mss(mss_);
 }
 

@@ -83,7 +83,10 @@ void TcpConnection::ArmDelayedAck(TcpContext& ctx) {
 }
 
 void TcpConnection::OnSendTimer(TcpContext& ctx) {
-  const RecoveryContext rc = Recovery(ctx);
+  RecoveryContext rc = Recovery(ctx);
+  rc.linear_timeout =
+      state_ == TcpState::kSynSent &&
+      control_.recovery().timeouts() < static_cast<uint32_t>(ctx.sysctls.tcp_syn_linear_timeouts);
   if (control_.timer() == SendTimer::kRetransmit && RetriedTooLong(ctx)) {
     GiveUp(ctx);
     return;
@@ -109,20 +112,27 @@ void TcpConnection::OnSendTimer(TcpContext& ctx) {
 // path's round trip.
 bool TcpConnection::RetriedTooLong(const TcpContext& ctx) const {
   const uint32_t timeouts = control_.recovery().timeouts();
-  if (state_ == TcpState::kSynSent)
-    return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_syn_retries);
+  if (state_ == TcpState::kSynSent) {
+    const auto retries = options_.syn_retries != 0
+                             ? options_.syn_retries
+                             : static_cast<uint32_t>(ctx.sysctls.tcp_syn_retries);
+    const auto linear = static_cast<uint32_t>(ctx.sysctls.tcp_syn_linear_timeouts);
+    if (timeouts == 0) return retries == 0;
+    return timeouts >= retries + linear ||
+           last_progress_.Before(ctx.now) >=
+               BackoffTime(ctx, retries, ctx.recovery_settings.rto_initial);
+  }
   if (state_ == TcpState::kSynReceived)
     return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_synack_retries);
   if (timeouts == 0) return false;
   if (options_.user_timeout_ms != 0) return false;  // see UserDeadline
   const uint32_t retries =
       has_owner_ ? static_cast<uint32_t>(ctx.sysctls.tcp_retries2) : OrphanRetries(ctx);
-  return last_progress_.Before(ctx.now) >= BackoffTime(ctx, retries);
+  return last_progress_.Before(ctx.now) >= BackoffTime(ctx, retries, ctx.recovery_settings.rto_min);
 }
 
-// The sum of the first `retries` + 1 timeouts when each is twice the one before.
-Duration TcpConnection::BackoffTime(const TcpContext& ctx, uint32_t retries) {
-  const Duration least = ctx.recovery_settings.rto_min;
+// The sum of the first `retries` + 1 timeouts when each is twice the one before, from `least` on.
+Duration TcpConnection::BackoffTime(const TcpContext& ctx, uint32_t retries, Duration least) {
   const Duration most = ctx.recovery_settings.rto_max;
   Duration sum, step = least;
   for (uint32_t i = 0; i <= retries; ++i) {
@@ -191,7 +201,8 @@ void TcpConnection::OnPersistTimer(TcpContext& ctx) {
 
 // An orphan whose peer keeps its window shut, alive or not: bounded, because nobody waits for it.
 bool TcpConnection::OrphanStuck(const TcpContext& ctx) const {
-  return !has_owner_ && orphaned_at_.Before(ctx.now) > BackoffTime(ctx, OrphanRetries(ctx));
+  return !has_owner_ && orphaned_at_.Before(ctx.now) >
+                            BackoffTime(ctx, OrphanRetries(ctx), ctx.recovery_settings.rto_min);
 }
 
 // Keepalive while there is an owner, the end of FIN-WAIT-2 when there is none.

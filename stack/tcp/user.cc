@@ -362,11 +362,14 @@ void TcpConnection::Orphan(TcpContext& ctx) {
 }
 
 // FIN-WAIT-2 without an owner lasts tcp_fin_timeout: the last minute of it, or all, as a small
-// record.
-void TcpConnection::EnterFinWait2Orphaned(TcpContext& ctx) {
+// record. `s`: the segment that brought it there, if one did; a reset then answers it.
+void TcpConnection::EnterFinWait2Orphaned(TcpContext& ctx, Segment* s) {
   if (options_.linger2_s < 0) {
     ctx.counters.Add(Counter::TcpExtTCPAbortOnLinger);
-    SendRst(ctx);
+    if (s != nullptr)
+      SendResetFor(ctx, *s);
+    else
+      SendRst(ctx);
     Die(ctx, Error::kNone);
     return;
   }
@@ -418,8 +421,17 @@ void TcpConnection::ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options) 
   ArmTimers(ctx);
 }
 
+void TcpConnection::SetQuickAck(TcpContext& ctx, bool quick) {
+  interactive_ = !quick;
+  if (!quick || !ack_pending_ || state_ == TcpState::kClosed) return;
+  ack_now_ = true;
+  WantOutput(ctx);
+}
+
 // ICMP is unauthenticated: it must quote a segment in flight (RFC 5927 section 4), and ends only an
-// opening that has not succeeded; elsewhere it is a hint (RFC 1122 section 4.2.3.9).
+// opening that has not succeeded; elsewhere it is a hint.
+// DEVIATION(RFC 1122 4.2.3.9): an opening ends by soft errors too, as Linux and RFC 5461
+// section 4.1 have it: who waits for it can try another address now.
 void TcpConnection::OnIcmpError(TcpContext& ctx, const IcmpError& e) {
   const Seq seq(e.seq);
   if (state_ == TcpState::kClosed) return;
@@ -433,7 +445,7 @@ void TcpConnection::OnIcmpError(TcpContext& ctx, const IcmpError& e) {
   }
   soft_error_ =
       e.kind == IcmpError::Kind::kRefused ? Error::kConnectionRefused : Error::kHostUnreachable;
-  if (state_ == TcpState::kSynSent && e.kind == IcmpError::Kind::kRefused) {
+  if (state_ == TcpState::kSynSent) {
     ctx.counters.Add(Counter::TcpAttemptFails);
     Die(ctx, soft_error_);
   }

@@ -10,7 +10,7 @@
 namespace usher::script {
 namespace {
 
-constexpr uint8_t kSyn = 0x02, kAck = 0x10;
+constexpr uint8_t kSyn = 0x02, kPsh = 0x08, kAck = 0x10;
 constexpr uint8_t kTcp = 6;
 
 void Put16(std::vector<uint8_t>* out, uint32_t v) {
@@ -236,7 +236,7 @@ bool Decode(std::span<const uint8_t> packet, Segment* out, std::string* error) {
   return true;
 }
 
-std::string Compare(const Packet& p, const Segment& got, Flow& flow) {
+std::string Compare(const Packet& p, const Segment& got, Flow& flow, bool push_matters) {
   if ((p.flags & kSyn) != 0 && (got.flags & kSyn) != 0 && !flow.local_iss)
     flow.local_iss = got.seq - p.seq;
   const uint32_t our_iss = flow.local_iss.value_or(0);
@@ -246,7 +246,8 @@ std::string Compare(const Packet& p, const Segment& got, Flow& flow) {
     if (expected != actual)
       wrong += what + " is " + std::to_string(actual) + ", not " + std::to_string(expected) + "; ";
   };
-  differs("flags", p.flags, got.flags);
+  const auto heeded = static_cast<uint8_t>(push_matters ? 0xff : ~kPsh);
+  differs("flags", p.flags & heeded, got.flags & heeded);
   differs("seq", p.seq, got.seq - our_iss);
   differs("length", p.length, got.length);
   if (p.ack) differs("ack", *p.ack, got.ack - their_iss);

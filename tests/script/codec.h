@@ -45,8 +45,8 @@ std::vector<uint8_t> Encode(const Packet& p, Flow& flow);
 bool Decode(std::span<const uint8_t> packet, Segment* out, std::string* error);
 
 // Empty if `got` is what `expected` says; otherwise what differs. Notes what can be learnt: the
-// stack's initial sequence number, the zero of its timestamps.
-std::string Compare(const Packet& expected, const Segment& got, Flow& flow);
+// stack's initial sequence number, the zero of its timestamps. `push_matters`: PSH is looked at.
+std::string Compare(const Packet& expected, const Segment& got, Flow& flow, bool push_matters);
 
 std::string ToText(const Segment& s, const Flow& flow);
 

@@ -9,12 +9,12 @@
 namespace usher::script {
 namespace {
 
-constexpr uint8_t kFin = 0x01, kSyn = 0x02, kAck = 0x10;
+constexpr uint8_t kSyn = 0x02, kAck = 0x10;
 constexpr uint32_t kRemoteIss = 0x10000;
 constexpr uint16_t kRemotePort = 50000;
 constexpr int64_t kSpinUs = 100;  // the last bit of a wait, by looking at the clock
 constexpr int64_t kMostLateUs = 1'000'000;
-constexpr int kMostTries = 1000;
+constexpr int kMostTries = 8000;
 
 // Whether a thread of ours sleeps, as packetdrill finds out whether a call has blocked.
 bool IsSleeping(int thread_id) {
@@ -131,7 +131,7 @@ std::string Player::PlayEvent(const Event& e, const Script& script) {
 
 std::string Player::Inject(const Packet& p) {
   Flow& flow = FlowOf(p.connection);
-  if (!p.icmp && (p.flags & (kSyn | kAck)) == kSyn && !calls_.connecting() && !flow.remote_iss)
+  if (!p.icmp && (p.flags & (kSyn | kAck)) == kSyn && !flow.local_iss && !flow.remote_iss)
     flow.local_port = calls_.bound_port();
   if (!p.icmp && (p.flags & kSyn) != 0 && !flow.remote_iss) flow.remote_iss = kRemoteIss - p.seq;
   const std::vector<uint8_t> bytes = Encode(p, flow);
@@ -175,7 +175,7 @@ std::string Player::Expect(const Event& e, const Script& script) {
   if (verbose_)
     std::fprintf(stderr, "%12.6f > %s\n", static_cast<double>(at_us - start_us_) / 1e6,
                  ToText(got, flow).c_str());
-  std::string wrong = Compare(p, got, flow);
+  std::string wrong = Compare(p, got, flow, push_matters_);
   if (!(got.destination == flow.remote) || got.destination_port != flow.remote_port ||
       got.source_port != flow.local_port)
     wrong += "of another connection; ";

@@ -71,6 +71,9 @@ class Player {
   Player(packetdrill_interface& api, FamilyMode mode, bool verbose);
   ~Player();
 
+  // Linux sets PSH on all of which it made several segments at once.
+  void IgnorePush() { push_matters_ = false; }
+
   // An empty string, or what went wrong where.
   std::string Play(const Script& script);
 
@@ -97,6 +100,7 @@ class Player {
   packetdrill_interface& api_;
   Calls calls_;
   const bool verbose_;
+  bool push_matters_ = true;
   int64_t start_us_ = 0;     // live time of the script's 0
   int64_t last_due_us_ = 0;  // script time of the event before
   int64_t due_us_ = 0;

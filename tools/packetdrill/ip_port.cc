@@ -56,6 +56,7 @@ bool IpPort::Queue(std::span<const uint8_t> headers, std::span<const uint8_t> da
 
 bool IpPort::Deliver(std::span<const uint8_t> packet) {
   if (packet.empty()) return false;
+  flows_.OnReceived(packet);
   const uint8_t version = packet[0] >> 4;
   if (version == 4 && packet.size() >= kIpv4Size)
     return packet.size() <= mtu_ ? Queue(packet, {}) : DeliverFragments4(packet);
@@ -118,8 +119,10 @@ uint32_t IpPort::TxBurst(std::span<const TxPacket> packets) {
     const std::span<const uint8_t> frame(p.data, p.length);
     const uint16_t type = frame.size() > kLinkSize ? Load16(&frame[12]) : 0;
     const bool ip = type == EtherType::kIpv4 || type == EtherType::kIpv6;
-    if (ip && !IsLinkTalk(frame.subspan(kLinkSize)))
+    if (ip && !IsLinkTalk(frame.subspan(kLinkSize))) {
       sent_.push_back({{frame.begin() + kLinkSize, frame.end()}, now_});
+      flows_.OnSent(sent_.back().packet);
+    }
     pool().Free(p.handle);
   }
   return static_cast<uint32_t>(packets.size());

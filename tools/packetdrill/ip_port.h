@@ -9,6 +9,7 @@
 
 #include "stack/base/time.h"
 #include "stack/port/memory_port.h"
+#include "tools/packetdrill/flow_counts.h"
 
 namespace usher::packetdrill {
 
@@ -31,6 +32,7 @@ class IpPort final : public Port {
   bool Deliver(std::span<const uint8_t> packet);
   // Packets the stack sent, oldest first.
   std::deque<Sent>& sent() { return sent_; }
+  const FlowLedger& flows() const { return flows_; }
   // The instant that packets sent from now on are stamped with.
   void set_now(Instant now) { now_ = now; }
 
@@ -46,6 +48,7 @@ class IpPort final : public Port {
   const uint16_t mtu_;
   std::deque<Packet> received_;
   std::deque<Sent> sent_;
+  FlowLedger flows_;
   Instant now_;
   uint16_t next_id_ = 1;
 };

@@ -21,10 +21,6 @@ bool Overlap(const IpAddress& a, bool a_v6_only, const IpAddress& b, bool b_v6_o
   return covers(a, a_v6_only, b) || covers(b, b_v6_only, a);
 }
 
-CongestionAlgorithm DefaultCongestion(const Sysctls& s) {
-  return ParseCongestionAlgorithm(s.tcp_congestion_control).value_or(CongestionAlgorithm::kCubic);
-}
-
 }  // namespace
 
 // ---- Names ----
@@ -54,7 +50,6 @@ Socket::Socket(World& world, SocketNames& names, int domain)
     : world_(world), names_(names), domain_(domain) {
   names_.Add(this);
   FollowSysctls();
-  options_.congestion = DefaultCongestion(world_.shard().sysctls());
 }
 
 Socket::~Socket() {

@@ -153,9 +153,9 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
       break;
     case TCP_SYNCNT:
       if (!InRange(v, 1, kMostRetries)) return -EINVAL;
-      options_listen_.syncnt = static_cast<uint8_t>(v);
+      options_listen_.syncnt = options_.syn_retries = static_cast<uint8_t>(v);
       if (listening()) passive.SetSynCount(handle_, v);
-      return 0;
+      break;
     case TCP_LINGER2:
       options_.linger2_s = static_cast<int16_t>(InRange(v, 0, kMostLinger2Seconds) ? v : -1);
       break;
@@ -199,6 +199,11 @@ int Socket::SetRareTcpLevel(int name, int v, const void*, socklen_t) {
       inq_ = v != 0;
       return 0;
     case TCP_QUICKACK:
+      world_.shard().SetQuickAck(handle_, v != 0);
+      world_.Pump();
+      // Bit 0 not set: once only.
+      if (v != 0 && (v & 1) == 0) world_.shard().SetQuickAck(handle_, false);
+      return 0;
     case TCP_FASTOPEN_NO_COOKIE:
       remembered_[{IPPROTO_TCP, name}] = v;
       return 0;
@@ -260,9 +265,8 @@ int Socket::GetSocketLevel(int name, std::vector<uint8_t>* out) {
   switch (name) {
     case SO_ERROR: {
       int error = TakeError();
-      const TcpConnection* c = connection();
-      if (error == 0 && c != nullptr && c->error() == Error::kNone)
-        error = ToErrno(c->soft_error());
+      TcpConnection* c = connection();
+      if (error == 0 && c != nullptr) error = ToErrno(c->TakeSoftError());
       PutInt(out, error);
       return 0;
     }
@@ -396,7 +400,8 @@ int Socket::GetRareTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* leng
     case TCP_CC_INFO:  // neither Reno nor CUBIC tells more
       return 0;
     case TCP_CONGESTION: {
-      const std::string_view text = CongestionAlgorithmName(*options_.congestion);
+      const std::string_view text =
+          CongestionAlgorithmName(CongestionOf(world_.shard().context(), options_));
       out->assign(text.begin(), text.end());
       out->resize(kNameLength);
       return 0;
@@ -410,7 +415,7 @@ int Socket::GetRareTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* leng
     case TCP_FASTOPEN_NO_COOKIE:
       return Remembered(IPPROTO_TCP, name, out);
     case TCP_QUICKACK:
-      PutInt(out, 1);
+      PutInt(out, connection() == nullptr || connection()->quick_ack() ? 1 : 0);
       return 0;
     default:
       return -ENOPROTOOPT;

@@ -98,6 +98,16 @@ std::vector<uint8_t> Socket::TcpInfoBytes() const {
   out.tcpi_min_rtt = in.min_rtt == Duration() ? UINT32_MAX : Us(in.min_rtt);
   out.tcpi_bytes_acked = in.bytes_acked;
   out.tcpi_bytes_received = in.bytes_received;
+  const FlowCounts counts = world_.flows().Of(c->tuple());
+  out.tcpi_segs_out = counts.segs_out;
+  out.tcpi_segs_in = counts.segs_in;
+  out.tcpi_data_segs_out = counts.data_segs_out;
+  out.tcpi_data_segs_in = counts.data_segs_in;
+  out.tcpi_bytes_sent = counts.bytes_sent;
+  out.tcpi_bytes_retrans = counts.bytes_retrans;
+  // The handshake's own segment counts as one.
+  const uint32_t acked = in.bytes_acked + (active_ ? 0 : 1);
+  out.tcpi_delivered = 1 + counts.DeliveredUpTo(acked) + in.sacked;
   out.tcpi_reord_seen = in.reordering_seen ? 1 : 0;
   out.tcpi_snd_wnd = in.snd_wnd;
   return BytesOf(out);

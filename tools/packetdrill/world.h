@@ -43,6 +43,7 @@ class World final : public ShardEvents {
   Shard& shard() { return *shard_; }
   Instant now() const { return now_; }
   const Flags& flags() const { return flags_; }
+  const FlowLedger& flows() const { return port_.flows(); }
   // Makes `address` ours.
   void AddAddress(const IpAddress& address);
   // The address to speak from to `remote`, where the script has bound none.

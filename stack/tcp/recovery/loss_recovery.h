@@ -30,6 +30,7 @@ struct RecoveryContext {
   Instant now;
   SentSegmentPool& pool;
   const RecoverySettings& settings;
+  bool linear_timeout = false;  // a timeout now does not back off (tcp_syn_linear_timeouts)
 };
 
 enum class RecoveryState : uint8_t { kOpen, kDisorder, kCwr, kRecovery, kLoss };
@@ -179,8 +180,10 @@ class LossRecovery {
   AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
   // The timer that timer() named fired. Does nothing when its deadline is not reached.
   TimerOutcome OnTimer(const RecoveryContext& context);
-  // The timer kRetransmit fired but nothing can be resent now (no buffer): try again soon.
-  void RetryTimerSoon(const RecoveryContext& context);
+  // What is out is to be sent again within `at_most`: nothing could be resent now (no buffer), or it
+  // is known to be lost.
+  static constexpr Duration kResourceProbeInterval = Duration::Millis(500);  // as Linux
+  void RetryTimerSoon(const RecoveryContext& context, Duration at_most = kResourceProbeInterval);
 
   // The next lost data, of max_length at most (a FIN may ride on top), or none.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,

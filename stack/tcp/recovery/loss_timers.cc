@@ -169,10 +169,9 @@ bool LossRecovery::ArmProbe(const RecoveryContext& context, bool advancing_rto) 
   return true;
 }
 
-void LossRecovery::RetryTimerSoon(const RecoveryContext& context) {
-  constexpr Duration kSoon = Duration::Millis(500);  // Linux's TCP_RESOURCE_PROBE_INTERVAL
+void LossRecovery::RetryTimerSoon(const RecoveryContext& context, Duration at_most) {
   if (queue_.empty()) return;
-  SetTimer(SendTimer::kRetransmit, context.now + std::min(kSoon, rtt_.rto(context.settings)));
+  SetTimer(SendTimer::kRetransmit, context.now + std::min(at_most, rtt_.rto(context.settings)));
 }
 
 TimerOutcome LossRecovery::OnTimer(const RecoveryContext& context) {
@@ -319,7 +318,7 @@ void LossRecovery::OnRetransmitTimeout(const RecoveryContext& context, TimerOutc
   frto_ = context.settings.frto && (new_recovery || timeouts_ > 0);
   frto_wants_new_ = false;
   if (timeouts_ < UINT8_MAX) ++timeouts_;
-  rtt_.BackOff();
+  if (!context.linear_timeout) rtt_.BackOff();
   SetTimer(SendTimer::kRetransmit, context.now + rtt_.rto(context.settings));
   outcome.action = TimerOutcome::Action::kRetransmit;
 }

@@ -92,7 +92,10 @@ class SendControl {
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt) {
     recovery_.OnHandshakeRtt(context, rtt, snd_una, snd_nxt);
   }
-  void RetryTimerSoon(const RecoveryContext& context) { recovery_.RetryTimerSoon(context); }
+  void RetryTimerSoon(const RecoveryContext& context,
+                      Duration at_most = LossRecovery::kResourceProbeInterval) {
+    recovery_.RetryTimerSoon(context, at_most);
+  }
   void Clear(const RecoveryContext& context) { recovery_.Clear(context); }
 
   SendTimer timer() const { return recovery_.timer(); }

@@ -1,0 +1,16 @@
+// The running kernel behind packetdrill's interface, to hold our scripts against Linux itself.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "tools/packetdrill/interface.h"
+
+namespace usher::script {
+
+// Puts this process into a network namespace of its own (root only), with a TUN device that has the
+// addresses the scripts use, and `sysctls` set there. Real time. False: says why on stderr.
+bool OpenKernel(const std::map<std::string, std::string>& sysctls, int mtu,
+                packetdrill_interface* api);
+
+}  // namespace usher::script
