@@ -46,7 +46,9 @@ Flood::Flood(const LoadOptions& options, Port& port, FloodTarget& target, uint32
       next_hop_(NextHop(options, *InterfaceAddress::Parse(options.addresses[0]))),
       source_mask_(options.spoof.prefix_length >= 32 ? 0
                                                      : UINT32_MAX >> options.spoof.prefix_length),
-      random_(seed + shard) {}
+      random_(seed + shard) {
+  if (options.to_mac) target.set_mac(*options.to_mac);
+}
 
 uint32_t Flood::BeforePass(Instant now, uint32_t work) {
   if (phase_ == Phase::kMeasure) meter_.OnPass(now, work);
@@ -160,6 +162,7 @@ void Flood::Receive(const Packet& packet) {
     return;
   const auto tcp = TcpView::Parse(ip->payload());
   if (!tcp || tcp->src_port() != options_.port) return;
+  if (phase_ == Phase::kMeasure) ++result_.answers;
   if (tcp->has(TcpFlags::kRst)) {
     ++result_.resets;
   } else if (tcp->has(TcpFlags::kSyn)) {

@@ -31,6 +31,7 @@ const char kUsage[] =
     "  --direction down|up   bulk: from the server, or to its discard service (default down)\n"
     "  --raw                 bulk: ask for nothing, take what comes (chargen)\n"
     "  --spoof ADDR/LEN      floods: where the sources are taken from (default 198.19.0.0/16)\n"
+    "  --to-mac MAC          floods: the server's link address, which is then not asked for\n"
     "  --shards N            cores that work (default: every worker core of EAL)\n"
     "  --poll                never sleep\n";
 
@@ -150,6 +151,13 @@ struct Given {
   bool spoof = false;
 };
 
+absl::Status ReadMac(const std::string& option, const std::string& value,
+                     std::optional<MacAddress>* out) {
+  *out = ParseMac(value);
+  const bool good = *out && !(*out)->is_multicast() && !(*out)->is_zero();
+  return good ? absl::OkStatus() : Wrong(option, value, "a link address (02:00:00:00:00:01)");
+}
+
 absl::Status ReadOption(const std::string& option, const std::string& value, LoadOptions* out,
                         Given* given) {
   std::optional<InterfaceAddress> address;
@@ -177,11 +185,8 @@ absl::Status ReadOption(const std::string& option, const std::string& value, Loa
     out->gateway = IpAddress::Parse(value);
     return out->gateway ? absl::OkStatus() : Wrong(option, value, "an address");
   }
-  if (option == "--mac") {
-    out->mac = ParseMac(value);
-    const bool good = out->mac && !out->mac->is_multicast() && !out->mac->is_zero();
-    return good ? absl::OkStatus() : Wrong(option, value, "a link address (02:00:00:00:00:01)");
-  }
+  if (option == "--mac") return ReadMac(option, value, &out->mac);
+  if (option == "--to-mac") return ReadMac(option, value, &out->to_mac);
   if (option == "--path") {
     given->path = true;
     return ReadPath(option, value, out);
@@ -228,7 +233,8 @@ absl::Status Complete(LoadOptions* out, const Given& given) {
     return absl::InvalidArgumentError("--path: nothing is asked for in this mode");
   if (bulk && !given.path) out->path = "/bytes/1000000000";
   if (!IsFlood(out->mode)) {
-    if (given.spoof) return absl::InvalidArgumentError("--spoof is for the floods");
+    if (given.spoof || out->to_mac)
+      return absl::InvalidArgumentError("--spoof and --to-mac are for the floods");
     return absl::OkStatus();
   }
   if (!v4) return absl::InvalidArgumentError("floods are IPv4 only");

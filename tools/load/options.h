@@ -41,7 +41,8 @@ struct LoadOptions {
   bool up = false;        // bulk: to the server (discard), not from it
   bool raw = false;       // bulk: not by HTTP: the server talks unasked (chargen), or is talked to
   InterfaceAddress spoof;
-  uint32_t shards = 0;  // as of RuntimeOptions
+  std::optional<MacAddress> to_mac;  // floods: where the frames go on the link; else asked by ARP
+  uint32_t shards = 0;               // as of RuntimeOptions
   bool busy_poll = false;
 
   // What is sent on a connection for one answer.

@@ -141,8 +141,8 @@ std::string TextReport(const LoadOptions& options, std::span<const Result> cores
   if (IsFlood(options.mode)) {
     absl::StrAppendFormat(&text, "frames       %d, %.0f/s; %d not taken at once\n", r.frames,
                           total.PerSecond(r.frames), r.refused);
-    absl::StrAppendFormat(&text, "answers      %d SYN-ACK, %d RST, %d other\n", r.syn_acks,
-                          r.resets, r.other_answers);
+    absl::StrAppendFormat(&text, "answers      %.0f/s; in all %d SYN-ACK, %d RST, %d other\n",
+                          total.PerSecond(r.answers), r.syn_acks, r.resets, r.other_answers);
     return text + CpuLines(options, total, cores);
   }
   if (options.mode != Mode::kBulk)
@@ -172,6 +172,7 @@ std::string JsonReport(const LoadOptions& options, std::span<const Result> cores
     json["frames"] = r.frames;
     json["frames_per_second"] = total.PerSecond(r.frames);
     json["refused"] = r.refused;
+    json["answers_per_second"] = total.PerSecond(r.answers);
     json["syn_acks"] = r.syn_acks;
     json["resets"] = r.resets;
     json["other_answers"] = r.other_answers;

@@ -15,7 +15,7 @@ inline constexpr size_t kErrorKinds = static_cast<size_t>(Error::kAlready) + 1;
 struct Result {
   // While it was measured.
   Histogram latency;        // of answers
-  uint64_t answers = 0;     // whole responses; bulk: of HTTP
+  uint64_t answers = 0;     // whole responses; floods: frames that answer
   uint64_t body_bytes = 0;  // bulk up: bytes acknowledged
   CpuUse cpu;
   // From the first connection to the last, what came before and after the measuring included.
@@ -28,7 +28,7 @@ struct Result {
   uint64_t unanswered = 0;                     // requests under way at the end
   uint64_t overdue = 0;                        // open loop: never sent, though due before the end
   std::array<uint64_t, kErrorKinds> errors{};  // connections that failed or were reset
-  // Floods: of the measured time, but for the answers, which may take longer.
+  // Floods: frames of the measured time, answers of all the time.
   uint64_t frames = 0;
   uint64_t all_frames = 0;  // warm-up included
   uint64_t refused = 0;     // not taken by the port at once, and sent later or never

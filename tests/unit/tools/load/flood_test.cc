@@ -173,6 +173,15 @@ TEST_F(FloodTest, AServerBehindARouter) {
   EXPECT_EQ(EthernetView::Parse(sent_[0])->dst(), kServerMac);
 }
 
+TEST_F(FloodTest, AGivenLinkAddressIsNotAskedFor) {
+  options_.to_mac = MacAddress{{2, 0, 0, 0, 0, 9}};
+  options_.rate = 1000;
+  Run(false);
+  EXPECT_TRUE(arps_.empty());
+  ASSERT_FALSE(sent_.empty());
+  EXPECT_EQ(EthernetView::Parse(sent_[0])->dst(), options_.to_mac);
+}
+
 TEST_F(FloodTest, NobodyThere) {
   Run(false);
   EXPECT_TRUE(result().unreachable);

@@ -140,6 +140,7 @@ TEST(OptionsTest, WhatDoesNotGoTogetherIsTold) {
   EXPECT_THAT(Refused(With({"--mode", "bulk", "--rate", "5"})), HasSubstr("--rate"));
   EXPECT_THAT(Refused(With({"--mode", "bulk", "--raw", "--path", "/"})), HasSubstr("--path"));
   EXPECT_THAT(Refused(With({"--spoof", "10.0.0.0/8"})), HasSubstr("floods"));
+  EXPECT_THAT(Refused(With({"--to-mac", "02:00:00:00:00:09"})), HasSubstr("floods"));
   EXPECT_THAT(Refused(With({"--mode", "syn-flood", "--spoof", "198.18.0.0/15"})), HasSubstr("own"));
   EXPECT_THAT(Refused({"--eal", "x", "--to", "[::1]:80", "--mode", "syn-flood"}),
               HasSubstr("IPv4 only"));
