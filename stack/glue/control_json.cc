@@ -90,6 +90,10 @@ Json InfoJson(const TcpInfo& i) {
       {"rcv_ssthresh", i.rcv_ssthresh},
       {"notsent", i.not_sent},
       {"snd_wnd", i.snd_wnd},
+      {"bytes_sent", i.bytes_sent},
+      {"bytes_retrans", i.bytes_retrans},
+      {"bytes_acked", i.bytes_acked},
+      {"bytes_received", i.bytes_received},
   };
   // What is not known, or not set, is not there.
   if (i.wscale) info["wscale"] = {i.snd_wscale, i.rcv_wscale};

@@ -101,6 +101,8 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
 // SND.UNA moves: what it passes is the application's room again.
 void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
   uint32_t acked = static_cast<uint32_t>(ack - snd_una_);
+  if (static_cast<uint32_t>(ack - iss_) < static_cast<uint32_t>(snd_una_ - iss_)) [[unlikely]]
+    ++snd_wraps_;
   snd_una_ = ack;
   last_progress_ = MilliStamp::Of(ctx.now);
   if (syn_unacked_) {

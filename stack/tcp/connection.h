@@ -219,6 +219,7 @@ class TcpConnection {
   void TrimToWindow(TcpContext& ctx, Segment& s);
   void QueueInOrder(TcpContext& ctx, Segment& s);
   bool KeepInOrder(TcpContext& ctx, Segment& s);
+  void AdvanceRcvNxt(uint32_t length);
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
@@ -449,7 +450,10 @@ class TcpConnection {
   MilliStamp last_ack_received_;
   MilliStamp last_out_of_window_ack_;
   MilliStamp orphaned_at_;
-  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly; here because it fills a gap
+  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly; it and the next fill a gap
+  // How often snd_una_ has passed iss_, and rcv_nxt_ irs_: the upper part of what info.h counts.
+  uint16_t snd_wraps_ = 0;
+  uint16_t rcv_wraps_ = 0;
   Instant delayed_ack_deadline_ = Instant::Never();
   Instant persist_deadline_ = Instant::Never();
   Instant life_deadline_ = Instant::Never();

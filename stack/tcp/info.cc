@@ -64,7 +64,9 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.mss = mss_;
   info.pmtu = path_.mtu;
   info.rcvmss = rcv_mss_;
-  info.advmss = advertised_mss_;
+  // As Linux: of payload, once it is known that every segment has timestamps.
+  const bool stamped = options_in_use_.timestamps && state_ > TcpState::kSynReceived;
+  info.advmss = advertised_mss_ - (stamped ? kTimestampsOnlySize : 0);
   const uint32_t mss = std::max<uint32_t>(mss_, 1);
   info.cwnd = control_.congestion().cwnd_bytes() / mss;
   if (control_.congestion().ssthresh_bytes() < CongestionController::kInfiniteSsthresh)
@@ -84,14 +86,17 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.rcv_ssthresh = rcv_ssthresh_;
   info.not_sent = WriteEnd() > snd_nxt_ ? static_cast<uint32_t>(WriteEnd() - snd_nxt_) : 0;
   info.snd_wnd = snd_wnd_;
+  const uint64_t acked = uint64_t{snd_wraps_} << 32 | static_cast<uint32_t>(snd_una_ - iss_);
+  const uint64_t sent = acked + static_cast<uint32_t>(snd_nxt_ - snd_una_);
+  info.bytes_retrans = control_.bytes_resent();
+  info.bytes_sent = sent - 1 - (fin_sent_ ? 1 : 0) + info.bytes_retrans;
+  // Of a passive open neither SYN counts, of an active one our own does (as Linux).
+  info.bytes_acked = passive_ && acked != 0 ? acked - 1 : acked;
+  info.bytes_received = uint64_t{rcv_wraps_} << 32 | static_cast<uint32_t>(rcv_nxt_ - irs_);
+  if (info.bytes_received != 0) --info.bytes_received;
   info.recovery = recovery.state();
   info.timeouts = recovery.timeouts();
   info.probes = std::max(probes_out_, keepalive_probes_out_);
-  // Of a passive open neither SYN counts, of an active one our own does (as Linux).
-  info.bytes_acked = static_cast<uint32_t>(snd_una_ - iss_);
-  if (passive_ && info.bytes_acked != 0) --info.bytes_acked;
-  info.bytes_received = static_cast<uint32_t>(rcv_nxt_ - irs_);
-  if (info.bytes_received != 0) --info.bytes_received;
   return info;
 }
 

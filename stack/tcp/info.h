@@ -1,9 +1,8 @@
 // What a connection tells about itself to whoever looks: the part of Linux's tcp_info that this
 // stack has true values for.
 //
-// Left out because a connection keeps no such counts (a wider count for each would cost every
-// connection 8 bytes): bytes and segments sent, acknowledged and received in all, the delivery
-// rate, the times spent busy or limited.
+// Left out because a connection keeps no such counts (each would cost every connection 4 bytes or
+// more): segments sent and received, the delivery rate, the times spent busy or limited.
 #pragma once
 
 #include <cstdint>
@@ -69,11 +68,14 @@ struct TcpInfo {
   uint32_t rcv_ssthresh = 0;  // bytes
   uint32_t not_sent = 0;      // bytes
   uint32_t snd_wnd = 0;       // bytes
+  // In all, as Linux counts them: payload, resent bytes too, in the first; resent ones modulo 2^32.
+  uint64_t bytes_sent = 0;
+  uint64_t bytes_retrans = 0;
+  uint64_t bytes_acked = 0;     // sequence numbers: an active open's SYN and a FIN count as one
+  uint64_t bytes_received = 0;  // likewise: a FIN counts as one
   RecoveryState recovery = RecoveryState::kOpen;
-  uint8_t timeouts = 0;         // retransmission timeouts in a row (tcpi_retransmits)
-  uint8_t probes = 0;           // of the peer's window or life, unanswered
-  uint32_t bytes_acked = 0;     // sequence numbers, modulo 2^32
-  uint32_t bytes_received = 0;  // the same; a FIN counts
+  uint8_t timeouts = 0;  // retransmission timeouts in a row (tcpi_retransmits)
+  uint8_t probes = 0;    // of the peer's window or life, unanswered
 };
 
 }  // namespace usher

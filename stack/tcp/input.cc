@@ -376,7 +376,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     }
     if (ecn_.in_use) [[unlikely]]
       TakeEcnOfData(ctx, s);
-    rcv_nxt_ += length;
+    AdvanceRcvNxt(length);
     MeasureReceive(ctx, length);
     Raise(ctx, kEventReadable);
   }
@@ -401,6 +401,13 @@ bool TcpConnection::KeepInOrder(TcpContext& ctx, Segment& s) {
   return true;
 }
 
+void TcpConnection::AdvanceRcvNxt(uint32_t length) {
+  const auto before = static_cast<uint32_t>(rcv_nxt_ - irs_);
+  rcv_nxt_ += length;
+  if (static_cast<uint32_t>(rcv_nxt_ - irs_) < before) [[unlikely]]
+    ++rcv_wraps_;
+}
+
 // What was waiting behind the hole that just closed.
 void TcpConnection::DrainReassembly(TcpContext& ctx) {
   OutOfOrderQueue::Chain chain;
@@ -410,7 +417,7 @@ void TcpConnection::DrainReassembly(TcpContext& ctx) {
   }
   if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(ctx, chain.duplicate);
   if (chain.first != nullptr) {
-    rcv_nxt_ += chain.bytes;
+    AdvanceRcvNxt(chain.bytes);
     receive_buffer_.Append(chain);
   }
   // The gap closed, or part of it: the sender in recovery waits for this acknowledgment.
@@ -473,7 +480,7 @@ bool TcpConnection::ResetsBeyondEnd(TcpContext& ctx, Segment& s) {
 void TcpConnection::ReceiveFin(TcpContext& ctx) {
   fin_received_ = true;
   out_of_order_fin_ = false;
-  rcv_nxt_ += 1;
+  AdvanceRcvNxt(1);
   // At once where both sides have closed; it may still report what it makes void (as Linux).
   if (state_ == TcpState::kFinWait1 || state_ == TcpState::kFinWait2) SendAck(ctx);
   ClearOutOfOrder(ctx);

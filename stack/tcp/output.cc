@@ -423,6 +423,7 @@ bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
   }
   if (length != 0 && r.seq + length == WriteEnd()) flags |= TcpFlags::kPsh;
   EmitSegment(ctx, frame, r.seq, length, flags);
+  control_.CountResent(length);
   ctx.counters.Add(Counter::TcpRetransSegs);  // and not OutSegs (RFC 4022)
   return true;
 }

@@ -21,6 +21,13 @@ struct ConnectionPeek {
   bool out_of_order_empty() const { return !c.HasOutOfOrder(); }
   bool ack_pending() const { return c.ack_pending_; }
 
+  // As if all but `left` of 4 GiB had gone both ways since the handshake.
+  void PretendMoved(uint32_t left) const {
+    auto& connection = const_cast<TcpConnection&>(c);
+    connection.iss_ = c.snd_una_ + left;
+    connection.irs_ = c.rcv_nxt_ + left;
+  }
+
   // What holds between any two passes.
   void CheckInvariants(const TcpContext& ctx) const {
     const TcpState state = c.state();

@@ -163,6 +163,10 @@ std::string InfoText(const Json& socket) {
   number("advmss", "advmss");
   number("cwnd", "cwnd");
   number_if_set("ssthresh", "ssthresh");
+  number_if_set("bytes_sent", "bytes_sent");
+  number_if_set("bytes_retrans", "bytes_retrans");
+  number_if_set("bytes_acked", "bytes_acked");
+  number_if_set("bytes_received", "bytes_received");
   if (const uint64_t rtt_us = Number(i, "rtt_us"); rtt_us != 0) {
     const double bits = static_cast<double>(Number(i, "cwnd") * Number(i, "mss") * 8);
     absl::StrAppend(&text,

@@ -96,6 +96,8 @@ std::vector<uint8_t> Socket::TcpInfoBytes() const {
   out.tcpi_max_pacing_rate = UINT64_MAX;
   out.tcpi_notsent_bytes = in.not_sent;
   out.tcpi_min_rtt = in.min_rtt == Duration() ? UINT32_MAX : Us(in.min_rtt);
+  out.tcpi_bytes_sent = in.bytes_sent;
+  out.tcpi_bytes_retrans = in.bytes_retrans;
   out.tcpi_bytes_acked = in.bytes_acked;
   out.tcpi_bytes_received = in.bytes_received;
   const FlowCounts counts = world_.flows().Of(c->tuple());

@@ -88,6 +88,9 @@ class SendControl {
       pacer_.OnSent(context.now, context.pool[resent].length);
     return recovery_.OnProbeSent(context, resent);
   }
+  // Payload bytes that went out again, in all and modulo 2^32.
+  void CountResent(uint32_t bytes) { bytes_resent_ += bytes; }
+  uint32_t bytes_resent() const { return bytes_resent_; }
   void OnProbeFailed(const RecoveryContext& context) { recovery_.OnProbeFailed(context); }
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt) {
     recovery_.OnHandshakeRtt(context, rtt, snd_una, snd_nxt);
@@ -118,6 +121,7 @@ class SendControl {
   Prr prr_;
   uint32_t initial_window_ = 0;
   MilliStamp last_sent_;
+  uint32_t bytes_resent_ = 0;
 };
 
 }  // namespace usher

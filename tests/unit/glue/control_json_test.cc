@@ -163,6 +163,10 @@ TEST(ControlJson, WhatIsNotKnownIsNotThere) {
   s.info.ato = Duration::Millis(40);
   s.info.ssthresh = 22;
   s.info.pacing_rate = uint64_t{1} << 40;
+  s.info.bytes_sent = (uint64_t{1} << 48) + 1;
+  s.info.bytes_retrans = 3;
+  s.info.bytes_acked = uint64_t{1} << 48;
+  s.info.bytes_received = UINT64_MAX;
   const Json full = ToJson(s, 0, true)["info"];
   EXPECT_EQ(full["wscale"], (Json{7, 14}));
   EXPECT_EQ(full["rtt_us"], 1500);
@@ -171,6 +175,10 @@ TEST(ControlJson, WhatIsNotKnownIsNotThere) {
   EXPECT_EQ(full["ato_ms"], 40);
   EXPECT_EQ(full["ssthresh"], 22);
   EXPECT_EQ(full["pacing_rate"], uint64_t{1} << 40);
+  EXPECT_EQ(full["bytes_sent"], (uint64_t{1} << 48) + 1);
+  EXPECT_EQ(full["bytes_retrans"], 3);
+  EXPECT_EQ(full["bytes_acked"], uint64_t{1} << 48);
+  EXPECT_EQ(full["bytes_received"], UINT64_MAX);
 }
 
 TEST(ControlJson, Shard) {

@@ -38,10 +38,11 @@ class MldTest : public ContextTest {
   }
   void Query(Mld& mld, size_t size, uint16_t delay_ms, const IpAddress& group,
              const IpAddress& from) {
-    std::vector<uint8_t> q(size);
+    std::vector<uint8_t> q(28);
     q[0] = Icmpv6Type::kMldQuery;
     Store16(&q[4], delay_ms);
     StoreIpv6(&q[8], group);
+    q.resize(size);
     std::vector<uint8_t> packet(40);
     Ipv6Header{.src = from,
                .dst = Ip("ff02::1"),

@@ -145,16 +145,24 @@ TEST(SsTest, TimersAreWrittenAsSsDoes) {
 }
 
 TEST(SsTest, InfoIsWrittenInTheOrderOfSsWithoutWhatIsNotKnown) {
-  const Json info = {
-      {"timestamps", true}, {"sack", true},        {"congestion", "cubic"}, {"wscale", {7, 10}},
-      {"rto_us", 200090},   {"rtt_us", 90},        {"rttvar_us", 45},       {"minrtt_us", 60},
-      {"ato_ms", 40},       {"mss", 1448},         {"pmtu", 1500},          {"rcvmss", 536},
-      {"advmss", 1460},     {"cwnd", 10},          {"ssthresh", 7},         {"lastsnd_ms", 12},
-      {"lastrcv_ms", 0},    {"pacing_rate", 1000}, {"unacked", 2},          {"retrans", 1},
-      {"total_retrans", 3}, {"reordering", 3},     {"rcv_ssthresh", 65160}, {"snd_wnd", 64512}};
+  const Json info = {{"timestamps", true},    {"sack", true},
+                     {"congestion", "cubic"}, {"wscale", {7, 10}},
+                     {"rto_us", 200090},      {"rtt_us", 90},
+                     {"rttvar_us", 45},       {"minrtt_us", 60},
+                     {"ato_ms", 40},          {"mss", 1448},
+                     {"pmtu", 1500},          {"rcvmss", 536},
+                     {"advmss", 1460},        {"cwnd", 10},
+                     {"ssthresh", 7},         {"lastsnd_ms", 12},
+                     {"lastrcv_ms", 0},       {"pacing_rate", 1000},
+                     {"unacked", 2},          {"retrans", 1},
+                     {"total_retrans", 3},    {"reordering", 3},
+                     {"rcv_ssthresh", 65160}, {"snd_wnd", 64512},
+                     {"bytes_sent", 5000},    {"bytes_retrans", 1448},
+                     {"bytes_acked", 3552},   {"bytes_received", uint64_t{1} << 33}};
   EXPECT_EQ(InfoText({{"info", info}}),
             " ts sack cubic wscale:7,10 rto:200 rtt:0.09/0.045 ato:40 mss:1448 pmtu:1500 "
-            "rcvmss:536 advmss:1460 cwnd:10 ssthresh:7 send 1287111111bps lastsnd:12 "
+            "rcvmss:536 advmss:1460 cwnd:10 ssthresh:7 bytes_sent:5000 bytes_retrans:1448 "
+            "bytes_acked:3552 bytes_received:8589934592 send 1287111111bps lastsnd:12 "
             "pacing_rate 8000bps unacked:2 retrans:1/3 rcv_ssthresh:65160 minrtt:0.06 "
             "snd_wnd:64512");
   EXPECT_EQ(InfoText(Json::object()), "");

@@ -62,7 +62,7 @@ TEST(IcmpQuote, EveryTruncation) {
 TEST(IcmpQuote, Ipv4OptionsAreSteppedOver) {
   auto quote = Hex(kQuote4);
   quote[0] = 0x47;
-  EXPECT_FALSE(IcmpQuote::ParseIpv4(ExactCopy(quote, 35).span()));
+  EXPECT_FALSE(IcmpQuote::ParseIpv4(ExactCopy(quote).span()));
   const std::vector<uint8_t> options(8, 1);
   quote.insert(quote.begin() + 20, options.begin(), options.end());
   for (size_t n = 20; n <= quote.size(); ++n) {
