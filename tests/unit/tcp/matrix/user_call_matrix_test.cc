@@ -62,7 +62,7 @@ class UserCallMatrixTest : public ::testing::TestWithParam<Family> {
   std::string In(Place place, Call&& call) {
     world_.Enter(place);
     const Seq rcv_nxt = world_.station().rcv_nxt;
-    const std::string result = call();
+    std::string result = call();
     world_.Leave(rcv_nxt);
     EXPECT_TRUE(world_.Empty()) << ToString(place);
     return result;
