@@ -216,6 +216,7 @@ void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
       waiting.pop_front();
     }
     std::vector<pollfd> fds;
+    fds.reserve(running.size());
     for (const Child& c : running) fds.push_back({c.fd, POLLIN, 0});
     poll(fds.data(), fds.size(), -1);
     for (size_t i = running.size(); i-- > 0;) {

@@ -238,6 +238,7 @@ class Generator {
       case 1:  // the same SYN again
         Segment(c, TcpFlags::kSyn).seq_base = SeqBase::kIsn;
         SynOptions(schedule_.steps.back().segment);
+        if (stamps_[c] && Chance(25)) schedule_.steps.back().segment.ts = TsValue::kOld;
         break;
       case 2: {  // another SYN, in the window or not
         SegmentStep& s = Segment(c, TcpFlags::kSyn);
