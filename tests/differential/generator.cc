@@ -479,7 +479,7 @@ class Generator {
   void Old() {
     Syn(0);
     if (Chance(50)) Syn(clients_ - 1);
-    if (!WaitUntilSafe(3300, 9000)) return;
+    if (!(Chance(30) ? WaitUntilSafe(1150, 2800) : WaitUntilSafe(3300, 9000))) return;
     Ack(0).echo = Pick({TsEcho::kLast, TsEcho::kFirst});
     Write(2600);
   }
