@@ -32,7 +32,7 @@ const Value& ArgOf(const Call& call, size_t i) {
 std::vector<size_t> Lengths(const Value& list) {
   std::vector<size_t> lengths;
   for (const Value& v : list.list)
-    if (!v.fields.empty()) lengths.push_back(static_cast<size_t>(v.fields.back().second.number));
+    if (!v.fields.empty()) lengths.push_back(static_cast<size_t>(v.fields.back().value.number));
   return lengths;
 }
 

@@ -210,7 +210,7 @@ Value ParseValue(Lexer& in) {
       if (in.PeekIsWord()) name = in.Word();
       if (in.Take("(")) in.Until(")");  // msg_iov(1)=...: the length is the list's
       if (!name.empty()) in.Expect("=");
-      v.fields.emplace_back(name, ParseValue(in));
+      v.fields.push_back({name, ParseValue(in)});
       in.Take(",");
     }
   } else {

@@ -67,10 +67,16 @@ struct Value {
   int64_t number = 0;
   std::string text;
   std::vector<Value> list;
-  std::vector<std::pair<std::string, Value>> fields;
+  struct Named;
+  std::vector<Named> fields;  // of a struct
 
   const Value* Field(const std::string& name) const;
   int64_t NumberOr(int64_t otherwise) const { return kind == Kind::kNumber ? number : otherwise; }
+};
+
+struct Value::Named {
+  std::string name;
+  Value value;
 };
 
 struct Call {
