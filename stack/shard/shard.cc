@@ -10,11 +10,13 @@ namespace usher {
 namespace {
 
 // Blocks of unacknowledged bytes, 2 KiB each: with a floor for few but fast connections, and no
-// more than tcp_mem, where it is given, would let be filled.
+// more than tcp_mem, where it is given, would let be filled; beyond it each connection may still
+// have one (the least of tcp_wmem).
 uint32_t SendBlocksFor(uint32_t max_connections, const Sysctls& sysctls) {
   const uint32_t blocks = std::max(32768u, std::min(2 * max_connections, 1u << 20));
   const uint64_t most = 2 * sysctls.tcp_mem[2];
-  return most == 0 ? blocks : static_cast<uint32_t>(std::min<uint64_t>(blocks, most));
+  return most == 0 ? blocks
+                   : static_cast<uint32_t>(std::min<uint64_t>(blocks, most + max_connections));
 }
 
 // Records of segments in flight: a connection at rest has none, so a few per connection do.
