@@ -7,6 +7,15 @@
 #include "stack/tcp/held.h"
 
 namespace usher {
+namespace {
+
+void MoveToStart(BufferHeader* buffer) {
+  uint8_t* room = RoomOf(HandleOf(buffer));
+  std::memmove(room, buffer->payload, buffer->payload_length);
+  buffer->payload = room;
+}
+
+}  // namespace
 
 bool ReceiveBuffer::Append(const Packet& packet, std::span<const uint8_t> payload,
                            PacketPool& pool) {
@@ -31,6 +40,25 @@ bool ReceiveBuffer::AppendInPlace(std::span<const uint8_t> payload) {
   if (last_ == nullptr || !CopyBehind(last_, payload, kBufferRoom)) return false;
   size_ += static_cast<uint32_t>(payload.size());
   return true;
+}
+
+uint32_t ReceiveBuffer::Collapse() {
+  uint32_t freed = 0;
+  for (BufferHeader* into = first_; into != nullptr && into->next != nullptr;) {
+    BufferHeader* from = into->next;
+    // The first buffer's bytes stay where they are: Front() may have shown them to somebody.
+    if (into != first_ && into->refs == 1) MoveToStart(into);
+    if (!CopyBehind(into, {from->payload, from->payload_length}, kBufferRoom)) {
+      into = from;
+      continue;
+    }
+    into->next = from->next;
+    if (last_ == from) last_ = into;
+    --buffers_;
+    ++freed;
+    Slice::Unref(from);
+  }
+  return freed;
 }
 
 void ReceiveBuffer::Append(const OutOfOrderQueue::Chain& chain) {

@@ -28,6 +28,10 @@ class ReceiveBuffer {
   // Copies `payload` into the room behind the last byte. False, and nothing done, if there is none.
   [[nodiscard]] bool AppendInPlace(std::span<const uint8_t> payload);
 
+  // Moves bytes together where whole buffers become free by that; returns how many did. Buffers
+  // that a slice shares stay as they are.
+  uint32_t Collapse();
+
   // Puts buffers that became in order at the end.
   void Append(const OutOfOrderQueue::Chain& chain);
 

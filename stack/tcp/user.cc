@@ -565,7 +565,11 @@ bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
   }
   if (receive_buffer_.memory_charged() > limit) {
     ctx.counters.Add(Counter::TcpExtPruneCalled);
-    return false;
+    // Small segments leave most of their buffers empty: more may fit into less.
+    if (2 * receive_buffer_.size() < receive_buffer_.memory_charged())
+      ctx.counters.Add(Counter::TcpExtTCPRcvCollapsed, receive_buffer_.Collapse());
+    ChargeMemory(ctx);
+    if (receive_buffer_.memory_charged() > limit) return false;
   }
   return !ctx.memory.exhausted() || used < static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
 }

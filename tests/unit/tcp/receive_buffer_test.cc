@@ -51,6 +51,37 @@ TEST_F(ReceiveBufferTest, SmallSegmentsShareABuffer) {
   EXPECT_EQ(ReadAll(buffer), expected);
 }
 
+// Segments of 536 bytes leave three quarters of their buffers empty.
+TEST_F(ReceiveBufferTest, CollapseMovesBytesTogether) {
+  ReceiveBuffer buffer;
+  for (uint32_t i = 0; i < 12; ++i) Append(buffer, BytesAt(Seq(536 * i), 536));
+  ASSERT_EQ(buffer.memory_charged(), 12 * kBufferRoom);
+  const uint8_t* front = buffer.Front().data();
+  EXPECT_GE(buffer.Collapse(), 8u);
+  EXPECT_LE(buffer.memory_charged(), 4 * kBufferRoom);
+  EXPECT_EQ(buffer.Front().data(), front) << "what was shown must stay where it is";
+  EXPECT_EQ(buffer.Collapse(), 0u);
+  EXPECT_TRUE(buffer.AppendInPlace(BytesAt(Seq(12 * 536), 100)));
+  EXPECT_EQ(ReadAll(buffer), BytesAt(Seq(0), 12 * 536 + 100));
+}
+
+TEST_F(ReceiveBufferTest, CollapseLeavesSharedBuffersAlone) {
+  ReceiveBuffer buffer;
+  for (uint32_t i = 0; i < 3; ++i) Append(buffer, BytesAt(Seq(600 * i), 600));
+  const Slice slice = buffer.TakeSlice(100);
+  EXPECT_EQ(buffer.Collapse(), 1u);
+  EXPECT_EQ(Copy(slice.bytes()), BytesAt(Seq(0), 100));
+  EXPECT_EQ(ReadAll(buffer), BytesAt(Seq(100), 1700));
+}
+
+TEST_F(ReceiveBufferTest, AppendInPlaceNeedsRoom) {
+  ReceiveBuffer buffer;
+  EXPECT_FALSE(buffer.AppendInPlace(Bytes{1}));
+  Append(buffer, BytesAt(Seq(0), 1448));
+  EXPECT_FALSE(buffer.AppendInPlace(BytesAt(Seq(1448), 1448)));
+  EXPECT_EQ(ReadAll(buffer), BytesAt(Seq(0), 1448));
+}
+
 TEST_F(ReceiveBufferTest, NeverWritesIntoASharedBuffer) {
   ReceiveBuffer buffer;
   Append(buffer, {1, 2, 3});
