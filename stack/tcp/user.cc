@@ -555,9 +555,13 @@ uint32_t TcpConnection::ReassemblyLimit(const TcpContext& ctx) const {
 // Whether one more buffer may be kept. Even when tcp_mem is used up a connection may have the least
 // of tcp_rmem; what waits out of order is given up before data in order is refused.
 bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
-  const uint32_t used = ReceiveMemory(ctx);
   const uint32_t limit = ReceiveBufferLimit(ctx);
-  if (used > limit && HasOutOfOrder()) {
+  const auto least = static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
+  const auto short_of_memory = [&] {
+    const uint32_t used = ReceiveMemory(ctx);
+    return used > limit || (ctx.memory.exhausted() && used >= least);
+  };
+  while (HasOutOfOrder() && short_of_memory()) {
     ctx.counters.Add(Counter::TcpExtOfoPruned);
     OutOfOrder(ctx).Prune(kBufferRoom);
     if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
@@ -571,7 +575,7 @@ bool TcpConnection::AdmitReceiveMemory(TcpContext& ctx) {
     ChargeMemory(ctx);
     if (receive_buffer_.memory_charged() > limit) return false;
   }
-  return !ctx.memory.exhausted() || used < static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
+  return !short_of_memory();
 }
 
 bool TcpConnection::AdmitSendMemory(const TcpContext& ctx) const {
