@@ -180,8 +180,8 @@ class LossRecovery {
   AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
   // The timer that timer() named fired. Does nothing when its deadline is not reached.
   TimerOutcome OnTimer(const RecoveryContext& context);
-  // What is out is to be sent again within `at_most`: nothing could be resent now (no buffer), or it
-  // is known to be lost.
+  // What is out is to be sent again within `at_most`: nothing could be resent now (no buffer), or
+  // it is known to be lost.
   static constexpr Duration kResourceProbeInterval = Duration::Millis(500);  // as Linux
   void RetryTimerSoon(const RecoveryContext& context, Duration at_most = kResourceProbeInterval);
 
