@@ -165,6 +165,7 @@ void TcpConnection::ArmPersist(TcpContext& ctx) {
 // The peer answered while the persist timer ran: has the window opened?
 void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
   if (!HasUnsent()) {
+    if (write_blocked_) return;  // it waits for memory, of which the peer knows nothing
     persist_deadline_ = Instant::Never();
     persist_backoff_ = 0;
   } else if ((snd_una_ + snd_wnd_) - snd_nxt_ >=
