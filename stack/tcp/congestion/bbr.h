@@ -125,7 +125,6 @@ class Bbr {
   bool in_loss_ : 1 = false;
   bool probe_rtt_timed_ : 1 = false;  // probe_rtt_done_ is set
   bool probe_rtt_round_done_ : 1 = false;
-  bool rate_from_rtt_ : 1 = false;
 };
 static_assert(sizeof(Bbr) <= 64);
 
