@@ -22,8 +22,8 @@ class Icmpv6Test : public IpTest {
   Bytes Message(uint8_t type, uint8_t code, uint32_t rest, const Bytes& body, const IpAddress& src,
                 const IpAddress& dst) {
     Bytes message(1280);  // GCC 12 takes an empty body for one that reaches beyond its message
-    message.resize(Icmpv6Message{.type = type, .code = code, .rest = rest}.Emit(message.data(), body,
-                                                                               src, dst));
+    message.resize(Icmpv6Message{.type = type, .code = code, .rest = rest}.Emit(message.data(),
+                                                                                body, src, dst));
     return message;
   }
   void GiveMessage(uint8_t type, uint8_t code, uint32_t rest, const Bytes& body) {
