@@ -120,7 +120,7 @@ def timers_and_info(tool):
         lines = tool.lines('ss', '-tni')
         at = next(i for i, line in enumerate(lines) if line.endswith(f' {CLIENT4}:{port}'))
         check(re.fullmatch(r'\t ts sack cubic wscale:\d+,\d+ rto:\d+ rtt:[\d.]+/[\d.]+ ato:\d+ mss:1448 '
-                           r'pmtu:1500 rcvmss:536 advmss:1460 cwnd:\d+ .*snd_wnd:\d+', lines[at + 1]),
+                           r'pmtu:1500 rcvmss:536 advmss:1448 cwnd:\d+ bytes_sent:\d+ bytes_acked:\d+ .*snd_wnd:\d+', lines[at + 1]),
               f'info: {lines[at + 1]!r}')
         client.shutdown(socket.SHUT_WR)
         client.recv(1)
