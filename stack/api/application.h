@@ -22,6 +22,8 @@ class Application {
   virtual void OnConnected(Connection connection) { (void)connection; }
   // Bytes to read, or the peer's end of stream (a Read of 0 bytes without error).
   virtual void OnReadable(Connection connection) { (void)connection; }
+  // The peer has sent, or will send, an urgent byte (SIGURG): see Connection::ReadUrgent.
+  virtual void OnUrgent(Connection connection) { (void)connection; }
   // There is room again after a write was cut short.
   virtual void OnWritable(Connection connection) { (void)connection; }
   // The time given to Connection::SetTimer has come; the timer is unset.

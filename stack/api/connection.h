@@ -57,6 +57,21 @@ class Connection {
     return shard_ != nullptr ? shard_->WriteExternal(handle_, data, release, context)
                              : kNoConnection;
   }
+  // Urgent data (MSG_OOB, RFC 6093): as Write, and the last byte is urgent. The peer's urgent byte
+  // is announced by OnUrgent, is not in what Read gives (unless TcpOptionsSet::oob_inline) and is
+  // taken once: kAgain if it is not here yet, kInvalid if there is none. No Read goes beyond it in
+  // one call: at_mark says that the next one would begin with it.
+  IoResult WriteUrgent(std::span<const uint8_t> data) {
+    return shard_ != nullptr ? shard_->WriteUrgent(handle_, data) : kNoConnection;
+  }
+  Error ReadUrgent(uint8_t* byte) {
+    return shard_ != nullptr ? shard_->ReadUrgent(handle_, byte) : Error::kBadHandle;
+  }
+  bool at_mark() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr && c->at_mark();
+  }
+
   // Bytes that Write would take now. 0: OnWritable will say when there is room.
   size_t writable_bytes() { return shard_ != nullptr ? shard_->WritableBytes(handle_) : 0; }
 

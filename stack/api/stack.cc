@@ -21,6 +21,8 @@ class Stack::Worker final : public ShardEvents {
     Application& application = *static_cast<Application*>(owner);
     Connection c(shard_.get(), handle);
     if ((events & kEventConnected) != 0) application.OnConnected(c);
+    if ((events & kEventUrgent) != 0 && c.valid()) [[unlikely]]
+      application.OnUrgent(c);
     if ((events & kEventReadable) != 0 && c.valid()) application.OnReadable(c);
     if ((events & kEventWritable) != 0 && c.valid()) application.OnWritable(c);
     if ((events & kEventClosed) != 0 && c.valid())

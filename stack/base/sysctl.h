@@ -56,6 +56,9 @@ struct Sysctls {
   int32_t tcp_ecn_fallback = 1;
   int32_t tcp_mtu_probing = 0;  // 0 off, 1 after a black hole, 2 always
   int32_t tcp_base_mss = 1024;
+  int32_t tcp_mtu_probe_floor = 48;
+  int32_t tcp_probe_threshold = 8;   // bytes of search range that are not worth a probe
+  int32_t tcp_probe_interval = 600;  // seconds after which a search is made anew
   int32_t tcp_min_snd_mss = 48;
 
   // net.ipv4: loss recovery and congestion control
@@ -69,6 +72,7 @@ struct Sysctls {
   int32_t tcp_pacing_ss_ratio = 200;  // per cent of the delivery rate in slow start
   int32_t tcp_pacing_ca_ratio = 120;  // per cent after it
   int32_t tcp_autocorking = 1;
+  int32_t tcp_stdurg = 0;  // 1: the urgent pointer points at the urgent byte, not behind it
 
   // net.ipv4: buffers
   std::array<uint64_t, 3> tcp_mem = {0, 0, 0};  // pages of 4096; 0: resolved by the server

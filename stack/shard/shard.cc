@@ -592,7 +592,7 @@ IoResult Shard::ReadSlice(Handle connection, uint32_t max, Slice* out) {
 IoResult Shard::Peek(Handle connection, std::span<const uint8_t>* out) {
   *out = {};
   TcpConnection* c = Find(connection);
-  return c != nullptr ? c->Peek(out) : IoResult{0, Error::kBadHandle};
+  return c != nullptr ? c->Peek(context_, out) : IoResult{0, Error::kBadHandle};
 }
 
 Error Shard::Discard(Handle connection, size_t n) {
@@ -612,6 +612,16 @@ IoResult Shard::WriteExternal(Handle connection, std::span<const uint8_t> data, 
   TcpConnection* c = Find(connection);
   return c != nullptr ? c->WriteExternal(context_, data, release, context)
                       : IoResult{0, Error::kBadHandle};
+}
+
+IoResult Shard::WriteUrgent(Handle connection, std::span<const uint8_t> data) {
+  TcpConnection* c = Find(connection);
+  return c != nullptr ? c->WriteUrgent(context_, data) : IoResult{0, Error::kBadHandle};
+}
+
+Error Shard::ReadUrgent(Handle connection, uint8_t* byte) {
+  TcpConnection* c = Find(connection);
+  return c != nullptr ? c->ReadUrgent(byte) : Error::kBadHandle;
 }
 
 size_t Shard::WritableBytes(Handle connection) {

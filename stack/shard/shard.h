@@ -113,6 +113,9 @@ class Shard {
   IoResult Write(Handle connection, std::span<const uint8_t> data);
   IoResult WriteExternal(Handle connection, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
+  // Urgent data: see TcpConnection.
+  IoResult WriteUrgent(Handle connection, std::span<const uint8_t> data);
+  Error ReadUrgent(Handle connection, uint8_t* byte);
   // Bytes that Write would take now; 0 makes kEventWritable due.
   size_t WritableBytes(Handle connection);
   Error Shutdown(Handle connection, ShutdownHow how);

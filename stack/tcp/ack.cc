@@ -78,7 +78,7 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   in.can_send_new = WriteEnd() > snd_nxt_ && snd_una_ + snd_wnd_ > snd_nxt_;
 
   const AckOutcome out = control_.OnAck(Recovery(ctx), in);
-  CountRecovery(ctx, out.events);
+  CountRecovery(ctx, mtu_.probe == 0 ? out.events : ForgiveMtuProbe(ctx, out.events));
   if (out.dsack_segments != 0) [[unlikely]]
     ctx.counters.Add(Counter::TcpExtTCPDSACKRecvSegs, out.dsack_segments);
   ctx.counters.Add(Counter::TcpExtTCPDelivered, out.delivered_segments);
@@ -104,6 +104,8 @@ void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
   if (static_cast<uint32_t>(ack - iss_) < static_cast<uint32_t>(snd_una_ - iss_)) [[unlikely]]
     ++snd_wraps_;
   snd_una_ = ack;
+  if (mtu_.probe != 0) [[unlikely]]
+    OnAckOfMtuProbe(ctx);
   last_progress_ = MilliStamp::Of(ctx.now);
   if (syn_unacked_) {
     syn_unacked_ = false;

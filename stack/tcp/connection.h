@@ -59,10 +59,11 @@ struct HandshakeResult {
 
 // Settings of one connection; a listener hands its own to its children.
 struct TcpOptionsSet {
-  bool no_delay : 1 = false;   // TCP_NODELAY
-  bool cork : 1 = false;       // TCP_CORK
-  bool keepalive : 1 = false;  // SO_KEEPALIVE
-  bool linger : 1 = false;     // SO_LINGER
+  bool no_delay : 1 = false;    // TCP_NODELAY
+  bool cork : 1 = false;        // TCP_CORK
+  bool keepalive : 1 = false;   // SO_KEEPALIVE
+  bool linger : 1 = false;      // SO_LINGER
+  bool oob_inline : 1 = false;  // SO_OOBINLINE
   uint8_t keepalive_probes = 0;
   uint8_t syn_retries = 0;  // TCP_SYNCNT of an active open; 0: tcp_syn_retries
   std::optional<CongestionAlgorithm> congestion;  // TCP_CONGESTION; none: tcp_congestion_control
@@ -132,7 +133,7 @@ class TcpConnection {
   // Zero-copy: up to `max` contiguous bytes, the buffer shared until the slice dies.
   IoResult ReadSlice(TcpContext& ctx, uint32_t max, Slice* out);
   // Zero-copy without taking: the next contiguous bytes, until the next call.
-  IoResult Peek(std::span<const uint8_t>* out);
+  IoResult Peek(TcpContext& ctx, std::span<const uint8_t>* out);
   // Copies the next bytes out and leaves them (MSG_PEEK); an error is told, not taken.
   IoResult PeekCopy(std::span<uint8_t> out) const;
   // Drops the first n bytes of what Peek showed.
@@ -142,6 +143,13 @@ class TcpConnection {
   // when the peer has acknowledged it or the connection is gone. All or nothing (kAgain).
   IoResult WriteExternal(TcpContext& ctx, std::span<const uint8_t> data, ReleaseFn release,
                          void* context);
+  // MSG_OOB: as Write; the last byte, if all were taken, is urgent (urgent.cc).
+  IoResult WriteUrgent(TcpContext& ctx, std::span<const uint8_t> data);
+  // MSG_OOB: the urgent byte, once. kAgain: pointed at, not here yet; kInvalid: there is none, it
+  // was taken or passed, or it is read in line.
+  Error ReadUrgent(uint8_t* byte);
+  // SIOCATMARK: the next byte to read is the urgent one, or would be.
+  bool at_mark() const { return urgent_.marked && rcv_up_ == copied_seq_; }
   // Bytes that Write would take now; 0 makes kEventWritable due.
   size_t WritableBytes(TcpContext& ctx);
   Error Shutdown(TcpContext& ctx, ShutdownHow how);
@@ -198,7 +206,13 @@ class TcpConnection {
 
   static constexpr uint32_t kNoReassembly = ObjectPool<OutOfOrderQueue>::kNone;
 
-  struct NextSegment;
+  // What is to leave next, and if nothing, why.
+  struct NextSegment {
+    uint32_t length = 0;
+    bool fin = false;
+    SendLimit limit = SendLimit::kApplication;
+    bool send = false;
+  };
 
   // -- input.cc: section 3.10.7 --
   void ReceiveInSynSent(TcpContext& ctx, Segment& s);
@@ -246,6 +260,23 @@ class TcpConnection {
   void EchoExactly(TcpContext& ctx, bool ce);
   void NoteReductions(std::span<const CongestionSignal> signals);
   uint8_t MarkEcn(bool new_data, uint16_t* flags);
+
+  // -- urgent.cc: RFC 6093 --
+  static constexpr size_t kUrgentPointerAt = 18;
+  void MarkUrgent(Seq seq, TcpHeader* header);
+  void TakeUrgent(TcpContext& ctx, const Segment& s);
+  void NoteUrgentMark(TcpContext& ctx, Seq mark);
+  void PassMark(TcpContext& ctx);
+  size_t UpToMark(TcpContext& ctx, size_t most);
+
+  // -- mtu_probe.cc: RFC 4821 --
+  uint32_t PacketOverhead() const;
+  void StartMtuSearch(const TcpContext& ctx);
+  bool MtuSearchOver(const TcpContext& ctx);
+  bool SendMtuProbe(TcpContext& ctx);
+  void OnAckOfMtuProbe(TcpContext& ctx);
+  uint32_t ForgiveMtuProbe(TcpContext& ctx, uint32_t found);
+  void OnPerhapsBlackHole(TcpContext& ctx);
 
   // -- output.cc --
   void WantOutput(TcpContext& ctx);
@@ -442,6 +473,28 @@ class TcpConnection {
     bool dctcp : 1 = false;     // RFC 8257: `echo` says exactly which bytes met congestion
   };
   EcnState ecn_;
+
+  // Urgent data (urgent.cc).
+  struct UrgentState {
+    bool sending : 1 = false;  // up to snd_up_
+    bool marked : 1 = false;   // rcv_up_ was not read past yet
+    bool arrived : 1 = false;  // urgent_byte_ is here
+    bool taken : 1 = false;
+  };
+  UrgentState urgent_;
+  uint8_t urgent_byte_ = 0;
+
+  // The search for the path's MTU (mtu_probe.cc). Sizes of IP packets.
+  struct MtuSearch {
+    uint16_t low = 0;    // gets through; 0: no search
+    uint16_t high = 0;   // what is larger does not
+    uint16_t probe = 0;  // of the probe that is out; 0: none
+    uint16_t since_s = 0;
+    Seq probe_seq;  // its first byte
+  };
+  MtuSearch mtu_;
+  Seq snd_up_;  // behind the last urgent byte we sent
+  Seq rcv_up_;  // the peer's urgent byte
 
   // -- Times --
   MilliStamp last_progress_;  // snd_una_ moved, or sending began

@@ -307,8 +307,7 @@ uint32_t TcpConnection::ReceiveWindow() const {
   return left > 0 ? static_cast<uint32_t>(left) : 0;
 }
 
-// Sixth and seventh step. URG needs no step of its own: urgent data is delivered in line
-// (RFC 6093 section 6 asks applications for nothing else).
+// Sixth and seventh step.
 void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   const bool has_fin = s.Has(TcpFlags::kFin);
   if (s.payload_length == 0 && !has_fin) return;
@@ -323,6 +322,8 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   }
   if (ecn_.echo) [[unlikely]]
     TakeCwr(s);
+  if (s.Has(TcpFlags::kUrg) || (urgent_.marked && !urgent_.arrived)) [[unlikely]]
+    TakeUrgent(ctx, s);
   const bool no_reader = !has_owner_ || (shut_read_ && fin_queued_);
   if (no_reader && ResetsBeyondEnd(ctx, s)) return;
 

@@ -25,6 +25,7 @@ RecoveryContext TcpConnection::Recovery(const TcpContext& ctx) {
 // The largest payload: what the peer takes, what the path takes, less the options on each segment.
 void TcpConnection::UpdateMss(TcpContext& ctx) {
   uint32_t whole = std::min<uint32_t>(peer_mss_, path_.mtu - HeadersOf(tuple_));
+  if (mtu_.low != 0) whole = std::min<uint32_t>(whole, mtu_.low - HeadersOf(tuple_));
   if (options_.user_mss != 0) whole = std::min<uint32_t>(whole, options_.user_mss);
   whole = std::max<uint32_t>(whole, ctx.sysctls.tcp_min_snd_mss);
   const uint32_t timestamps = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
@@ -88,13 +89,6 @@ bool TcpConnection::MaySend() const {
 
 // RFC 9293 section 3.8.6.2.1 (silly window avoidance of the sender), Nagle's rule (3.7.4) in
 // Minshall's form, as Linux has it: only a small segment in flight holds back another.
-struct TcpConnection::NextSegment {
-  uint32_t length = 0;
-  bool fin = false;
-  SendLimit limit = SendLimit::kApplication;
-  bool send = false;
-};
-
 TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t max_payload) const {
   NextSegment next;
   if (fin_sent_) return next;
@@ -136,6 +130,11 @@ void TcpConnection::SendData(TcpContext& ctx) {
   bool sent_new = false;
   bool sent_data = false;
   NextSegment next;
+  if (mtu_.low != 0) [[unlikely]] {
+    const Seq before = snd_nxt_;
+    if (SendMtuProbe(ctx)) return;
+    sent_new = sent_data = snd_nxt_ != before;
+  }
   for (;;) {
     next = ChooseNext(ctx, max_payload);
     if (!next.send || !SendNew(ctx, next)) break;
@@ -204,6 +203,8 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   h.flags = flags;
   if ((flags & TcpFlags::kAck) != 0) h.ack = rcv_nxt_;
   h.window = AdvertiseWindow(ctx);
+  if (urgent_.sending) [[unlikely]]
+    MarkUrgent(seq, &h);
   const size_t options_size = WriteOptions(ctx, length, frame.l4 + TcpHeader::kSize);
   h.Emit(frame.l4, options_size);
   const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
@@ -412,6 +413,7 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
 
 // Sends a recorded segment again; false if there is no buffer.
 bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
+  mtu_.probe = 0;  // what it would tell is not certain any more
   if (r.syn) return ResendSyn(ctx);
   TxFrame frame;
   if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;

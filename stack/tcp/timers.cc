@@ -91,8 +91,14 @@ void TcpConnection::OnSendTimer(TcpContext& ctx) {
     GiveUp(ctx);
     return;
   }
+  if (control_.timer() == SendTimer::kRetransmit && ctx.sysctls.tcp_mtu_probing != 0 &&
+      control_.recovery().timeouts() != 0 && state_ >= TcpState::kEstablished &&
+      last_progress_.Before(ctx.now) >= BackoffTime(ctx,
+                                                    static_cast<uint32_t>(ctx.sysctls.tcp_retries1),
+                                                    ctx.recovery_settings.rto_min))
+    OnPerhapsBlackHole(ctx);
   const TimerOutcome out = control_.OnTimer(rc);
-  CountRecovery(ctx, out.events);
+  CountRecovery(ctx, mtu_.probe == 0 ? out.events : ForgiveMtuProbe(ctx, out.events));
   if (ecn_.in_use) NoteReductions(out.signals.view());
   switch (out.action) {
     case TimerOutcome::Action::kNone:

@@ -52,6 +52,7 @@ enum EventMask : uint8_t {
   kEventConnected = 1 << 0,  // an active open succeeded
   kEventReadable = 1 << 1,   // bytes arrived, or the peer's FIN
   kEventWritable = 1 << 2,   // room again after a Write that was cut short
+  kEventUrgent = 1 << 4,     // the peer points at an urgent byte (SIGURG)
   kEventClosed = 1 << 3,  // the connection is over: reset, timed out, refused, or closed both ways
 };
 

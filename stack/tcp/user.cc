@@ -121,6 +121,10 @@ void TcpConnection::OpenFastOpen(TcpContext& ctx, uint32_t slot, const Handshake
 // The handshake is done: windows and estimators begin.
 void TcpConnection::StartTransfer(TcpContext& ctx) {
   const uint32_t segments = one_segment_window_ ? 1 : kInitialWindowSegments;
+  if (ctx.sysctls.tcp_mtu_probing > 1) {
+    StartMtuSearch(ctx);
+    UpdateMss(ctx);
+  }
   control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
   if (options_.max_pacing_rate != Pacer::kNoLimit)
     control_.SetMaxPacingRate(Recovery(ctx), options_.max_pacing_rate);
@@ -155,6 +159,8 @@ void TcpConnection::Destroy(TcpContext& ctx) {
 }
 
 IoResult TcpConnection::Read(TcpContext& ctx, std::span<uint8_t> out) {
+  if (urgent_.marked) [[unlikely]]
+    out = out.first(UpToMark(ctx, out.size()));
   if (const auto nothing = NothingToRead()) return *nothing;
   const size_t n = receive_buffer_.Read(out);
   copied_seq_ += static_cast<uint32_t>(n);
@@ -163,6 +169,8 @@ IoResult TcpConnection::Read(TcpContext& ctx, std::span<uint8_t> out) {
 }
 
 IoResult TcpConnection::ReadSlice(TcpContext& ctx, uint32_t max, Slice* out) {
+  if (urgent_.marked) [[unlikely]]
+    max = static_cast<uint32_t>(UpToMark(ctx, max));
   if (const auto nothing = NothingToRead()) return *nothing;
   *out = receive_buffer_.TakeSlice(max);
   const size_t n = out->bytes().size();
@@ -171,18 +179,27 @@ IoResult TcpConnection::ReadSlice(TcpContext& ctx, uint32_t max, Slice* out) {
   return {n, Error::kNone};
 }
 
-IoResult TcpConnection::Peek(std::span<const uint8_t>* out) {
+IoResult TcpConnection::Peek(TcpContext& ctx, std::span<const uint8_t>* out) {
   *out = receive_buffer_.Front();
+  if (urgent_.marked) [[unlikely]] {
+    const size_t most = UpToMark(ctx, SIZE_MAX);
+    *out = receive_buffer_.Front();
+    *out = out->first(std::min(out->size(), most));
+  }
   if (const auto nothing = NothingToRead()) return *nothing;
   return {out->size(), Error::kNone};
 }
 
 IoResult TcpConnection::PeekCopy(std::span<uint8_t> out) const {
   if (receive_buffer_.empty()) return EmptyRead();
+  if (const int32_t ahead = rcv_up_ - copied_seq_; urgent_.marked && ahead > 0)
+    out = out.first(std::min(out.size(), static_cast<size_t>(ahead)));
   return {receive_buffer_.Peek(out), Error::kNone};
 }
 
 void TcpConnection::Discard(TcpContext& ctx, size_t n) {
+  if (urgent_.marked) [[unlikely]]
+    n = UpToMark(ctx, n);
   copied_seq_ += static_cast<uint32_t>(receive_buffer_.Discard(n));
   AfterRead(ctx);
 }
@@ -457,6 +474,7 @@ void TcpConnection::LowerPathMtu(TcpContext& ctx, uint32_t mtu) {
   mtu = std::max(mtu, least);
   if (mtu >= path_.mtu) return;
   path_.mtu = static_cast<uint16_t>(mtu);
+  mtu_.high = std::min(mtu_.high, path_.mtu);
   UpdateMss(ctx);
   if (!control_.ResendTooLong(Recovery(ctx))) return;
   retransmit_due_ = true;

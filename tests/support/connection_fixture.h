@@ -43,6 +43,7 @@ struct RecordingApplication : Application {
     ++writable;
     if (on_writable) on_writable(c);
   }
+  void OnUrgent(Connection) override { ++urgent; }
   void OnTimer(Connection c) override {
     ++timers;
     if (on_timer) on_timer(c);
@@ -54,7 +55,7 @@ struct RecordingApplication : Application {
   }
   bool accept = true;
   std::vector<Connection> accepted;
-  int connected = 0, readable = 0, writable = 0, closed = 0, timers = 0;
+  int connected = 0, readable = 0, writable = 0, closed = 0, timers = 0, urgent = 0;
   Error closed_why = Error::kNone;
   std::function<void(Connection)> on_connected, on_readable, on_writable, on_closed, on_timer;
 };

@@ -107,6 +107,11 @@ class SegmentBuilder {
     tos_ = tos;
     return *this;
   }
+  // The urgent pointer, as it stands in the header.
+  SegmentBuilder& Urgent(uint16_t pointer) {
+    header_.urgent = pointer;
+    return *this;
+  }
   SegmentBuilder& Ecn(usher::Ecn ecn) { return Tos(static_cast<uint8_t>(ecn)); }
   SegmentBuilder& To(const MacAddress& mac) {
     to_ = mac;
@@ -182,6 +187,7 @@ struct SentTcp {
   Seq ack;
   uint16_t flags = 0;
   uint16_t window = 0;
+  uint16_t urgent = 0;
   uint8_t tos = 0;
   TcpOptions options;
   Bytes option_bytes;
@@ -246,6 +252,7 @@ inline std::optional<SentTcp> ParseSent(const Bytes& frame) {
   sent.ack = tcp->ack();
   sent.flags = tcp->flags();
   sent.window = tcp->window();
+  sent.urgent = tcp->urgent();
   sent.options = tcp->options();
   sent.option_bytes.assign(tcp->option_bytes().begin(), tcp->option_bytes().end());
   const ByteSpan payload = tcp->payload();

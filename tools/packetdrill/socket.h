@@ -100,6 +100,7 @@ class Socket final : public File, public World::Owner {
   void Disconnect();
 
   // -- socket_io.cc --
+  ssize_t ReceiveUrgent(const iovec* iov, size_t count);
   ssize_t ReceiveBytes(World::Lock& lock, const iovec* iov, size_t count, int flags);
   std::optional<ssize_t> EndOfReading() const;
   size_t CopyOut(const iovec* iov, size_t count, size_t skip, int flags);
@@ -143,7 +144,6 @@ class Socket final : public File, public World::Owner {
   bool reuse_address_ = false;
   bool user_cork_ = false;
   bool inq_ = false;
-  bool oob_inline_ = false;
   int receive_low_water_ = 1;
   uint32_t notsent_lowat_ = 0;  // 0: the sysctl's
   timeval receive_timeout_{};

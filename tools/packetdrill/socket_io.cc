@@ -95,10 +95,22 @@ ssize_t Socket::ReceiveBytes(World::Lock& lock, const iovec* iov, size_t count, 
   }
 }
 
+// The urgent byte; never waits for it.
+ssize_t Socket::ReceiveUrgent(const iovec* iov, size_t count) {
+  if (state_ == State::kFresh) return -ENOTCONN;
+  uint8_t byte = 0;
+  const Error e = world_.shard().ReadUrgent(handle_, &byte);
+  if (e != Error::kNone) return e == Error::kAgain ? -EAGAIN : -EINVAL;
+  if (TotalOf(iov, count) == 0) return 0;
+  while (iov->iov_len == 0) ++iov;
+  *static_cast<uint8_t*>(iov->iov_base) = byte;
+  return 1;
+}
+
 ssize_t Socket::Receive(World::Lock& lock, const iovec* iov, size_t count, int flags,
                         msghdr* message) {
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
-  if ((flags & MSG_OOB) != 0) return state_ == State::kFresh ? -ENOTCONN : -EINVAL;
+  if ((flags & MSG_OOB) != 0) return ReceiveUrgent(iov, count);
   const ssize_t n = ReceiveBytes(lock, iov, count, flags);
   if (n < 0 || message == nullptr) return n;
   message->msg_flags = 0;
@@ -161,7 +173,9 @@ ssize_t Socket::SendBytes(World::Lock& lock, const iovec* iov, size_t count, int
     }
     if (sent == wanted && !Connecting()) return static_cast<ssize_t>(sent);
     if (!Connecting() || IsPassiveFastOpen()) {
-      const IoResult r = world_.shard().Write(handle_, std::span(bytes).subspan(sent));
+      const auto rest = std::span(bytes).subspan(sent);
+      const IoResult r = (flags & MSG_OOB) != 0 ? world_.shard().WriteUrgent(handle_, rest)
+                                                : world_.shard().Write(handle_, rest);
       sent += r.bytes;
       world_.Pump();
       if (sent == wanted) return static_cast<ssize_t>(sent);
@@ -209,7 +223,7 @@ int Socket::Ioctl(unsigned long request, void* argument) {
       return 0;
     }
     case SIOCATMARK:
-      *out = 0;
+      *out = c != nullptr && c->at_mark() ? 1 : 0;
       return 0;
     default:
       return -ENOTTY;

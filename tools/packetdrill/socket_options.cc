@@ -91,8 +91,11 @@ int Socket::SetSocketLevel(int name, const void* value, socklen_t length) {
       receive_low_water_ = v < 0 ? INT32_MAX : std::max(v, 1);
       return 0;
     case SO_OOBINLINE:
-      oob_inline_ = v != 0;
-      return 0;
+      options_.oob_inline = v != 0;
+      break;
+    case SO_MAX_PACING_RATE:  // -1 of an int, or of the wider type, is no limit
+      options_.max_pacing_rate = static_cast<uint32_t>(v);
+      break;
     case SO_LINGER: {
       linger l{};
       if (length < sizeof l) return -EINVAL;
@@ -306,7 +309,10 @@ int Socket::GetSocketLevel(int name, std::vector<uint8_t>* out) {
       PutInt(out, 1);
       return 0;
     case SO_OOBINLINE:
-      PutInt(out, oob_inline_ ? 1 : 0);
+      PutInt(out, options_.oob_inline ? 1 : 0);
+      return 0;
+    case SO_MAX_PACING_RATE:
+      PutInt(out, static_cast<int>(options_.max_pacing_rate));
       return 0;
     case SO_LINGER: {
       const linger l{options_.linger ? 1 : 0, static_cast<int>(linger_seconds_)};

@@ -69,7 +69,8 @@ std::vector<uint8_t> Socket::TcpInfoBytes() const {
   out.tcpi_backoff = in.backoff;
   out.tcpi_options =
       static_cast<uint8_t>((in.timestamps ? TCPI_OPT_TIMESTAMPS : 0) |
-                           (in.sack ? TCPI_OPT_SACK : 0) | (in.wscale ? TCPI_OPT_WSCALE : 0));
+                           (in.sack ? TCPI_OPT_SACK : 0) | (in.wscale ? TCPI_OPT_WSCALE : 0) |
+                           (in.ecn ? TCPI_OPT_ECN : 0) | (in.ecn_seen ? TCPI_OPT_ECN_SEEN : 0));
   out.tcpi_snd_wscale = in.wscale ? in.snd_wscale : 0;
   out.tcpi_rcv_wscale = in.wscale ? in.rcv_wscale : 0;
   out.tcpi_rto = Us(in.rto);

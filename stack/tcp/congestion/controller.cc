@@ -40,8 +40,8 @@ void CongestionController::Init(CongestionAlgorithm algorithm, uint32_t mss,
                                 uint32_t initial_window_bytes) {
   *this = CongestionController();
   algorithm_ = algorithm;
-  mss_ = std::max<uint32_t>(mss, 1);
-  cwnd_ = std::max(initial_window_bytes, mss_);
+  mss_ = static_cast<uint16_t>(std::clamp<uint32_t>(mss, 1, UINT16_MAX));
+  cwnd_ = std::max<uint32_t>(initial_window_bytes, mss_);
   InitState();
 }
 
@@ -50,7 +50,7 @@ void CongestionController::InitState() {
     case CongestionAlgorithm::kReno:
       break;
     case CongestionAlgorithm::kCubic:
-      state_.cubic = CubicState();
+      state_.cubic = Cubic();
       break;
     case CongestionAlgorithm::kDctcp:
       state_.dctcp = Dctcp();
@@ -70,7 +70,7 @@ void CongestionController::Change(CongestionAlgorithm algorithm) {
 
 void CongestionController::OnResume(Instant now, MilliStamp last_sent) {
   if (algorithm_ == CongestionAlgorithm::kCubic) {
-    state_.cubic.cubic.OnResume(now, last_sent);
+    state_.cubic.OnResume(now, last_sent);
   } else if (model_based()) {
     state_.bbr.OnRestart();
   }
@@ -102,7 +102,7 @@ void CongestionController::OnSendPass(Seq snd_una, Seq snd_nxt, uint32_t in_flig
 void CongestionController::SlowStart(const CongestionAck& ack, uint32_t* delivered) {
   uint64_t growth = *delivered;
   if (algorithm_ == CongestionAlgorithm::kCubic && ssthresh_ == kInfiniteSsthresh) {
-    switch (state_.cubic.hystart.OnAck(ack.snd_una, ack.snd_nxt, ack.rtt)) {
+    switch (state_.cubic.hystart().OnAck(ack.snd_una, ack.snd_nxt, ack.rtt)) {
       case HyStart::Phase::kSlowStart:
         break;
       case HyStart::Phase::kConservative:
@@ -136,7 +136,7 @@ void CongestionController::OnAck(const CongestionAck& ack) {
   if (delivered == 0 || in_slow_start()) return;
   uint32_t bytes_per_mss = cwnd_;
   if (algorithm_ == CongestionAlgorithm::kCubic) {
-    bytes_per_mss = state_.cubic.cubic.OnAck(ack.now, cwnd_, mss_, delivered, ack.min_rtt);
+    bytes_per_mss = state_.cubic.OnAck(ack.now, cwnd_, mss_, delivered, ack.min_rtt);
   }
   AvoidCongestion(delivered, std::max<uint32_t>(bytes_per_mss, 1));
 }
@@ -151,14 +151,14 @@ void CongestionController::SaveForUndo() {
   prior_ssthresh_ = std::max(ssthresh_, cwnd_ / 4 * 3);
 }
 
-uint32_t CongestionController::Half() const { return std::max(cwnd_ / 2, 2 * mss_); }
+uint32_t CongestionController::Half() const { return std::max<uint32_t>(cwnd_ / 2, 2u * mss_); }
 
 uint32_t CongestionController::ReducedWindow(Cause cause) {
   switch (algorithm_) {
     case CongestionAlgorithm::kReno:
       break;
     case CongestionAlgorithm::kCubic:
-      return state_.cubic.cubic.OnCongestion(cwnd_, mss_);
+      return state_.cubic.OnCongestion(cwnd_, mss_);
     case CongestionAlgorithm::kDctcp:
       if (cause == Cause::kMark) return state_.dctcp.Reduced(cwnd_, mss_);
       break;
@@ -184,7 +184,7 @@ void CongestionController::OnTimeout(uint32_t in_flight_bytes, bool first_in_win
   if (first_in_window) {
     SaveForUndo();
     ssthresh_ = ReducedWindow(Cause::kLoss);
-    if (algorithm_ == CongestionAlgorithm::kCubic) state_.cubic.cubic.OnTimeout();
+    if (algorithm_ == CongestionAlgorithm::kCubic) state_.cubic.OnTimeout();
   }
   if (model_based()) state_.bbr.OnTimeout(cwnd_);
   cwnd_ = Grown(in_flight_bytes, mss_);
@@ -198,7 +198,8 @@ void CongestionController::OnUndo() {
   }
   cwnd_ = std::max(cwnd_, prior_cwnd_);
   ssthresh_ = std::max(ssthresh_, prior_ssthresh_);
-  if (algorithm_ == CongestionAlgorithm::kCubic) state_.cubic.cubic.OnUndo();
+  if (algorithm_ == CongestionAlgorithm::kCubic)
+    state_.cubic.OnUndo(ssthresh_ == kInfiniteSsthresh);
 }
 
 void CongestionController::OnIdleRestart(Duration idle, Duration rto,

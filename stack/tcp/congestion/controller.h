@@ -12,7 +12,6 @@
 #include "stack/tcp/congestion/bbr.h"
 #include "stack/tcp/congestion/cubic.h"
 #include "stack/tcp/congestion/dctcp.h"
-#include "stack/tcp/congestion/hystart.h"
 #include "stack/tcp/recovery/rate_sample.h"
 
 namespace usher {
@@ -50,7 +49,7 @@ class CongestionController {
   CongestionController() = default;
   // `initial_window_bytes` by RFC 6928 or as the caller has reason to lower it.
   void Init(CongestionAlgorithm algorithm, uint32_t mss, uint32_t initial_window_bytes);
-  void set_mss(uint32_t mss) { mss_ = mss; }
+  void set_mss(uint32_t mss) { mss_ = static_cast<uint16_t>(mss); }
   // Another algorithm goes on with the window as it is (TCP_CONGESTION on a connection).
   void Change(CongestionAlgorithm algorithm);
 
@@ -113,9 +112,9 @@ class CongestionController {
   void InitState();
 
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::kCubic;
-  bool cwnd_limited_ = false;
-  bool usage_known_ = false;
-  uint32_t mss_ = 536;
+  bool cwnd_limited_ : 1 = false;
+  bool usage_known_ : 1 = false;
+  uint16_t mss_ = 536;
   uint32_t cwnd_ = 0;
   uint32_t ssthresh_ = kInfiniteSsthresh;
   uint32_t prior_cwnd_ = 0;
@@ -124,13 +123,9 @@ class CongestionController {
   uint32_t max_in_flight_ = 0;
   Seq usage_end_;
   // What the algorithm keeps for itself; NewReno nothing.
-  struct CubicState {
-    Cubic cubic;
-    HyStart hystart;
-  };
   union State {
     State() : cubic() {}
-    CubicState cubic;
+    Cubic cubic;  // with HyStart++
     Dctcp dctcp;
     Bbr bbr;
   };

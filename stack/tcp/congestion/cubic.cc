@@ -78,6 +78,7 @@ uint32_t Cubic::OnAck(Instant now, uint32_t cwnd, uint32_t mss, uint32_t deliver
 
 uint32_t Cubic::OnCongestion(uint32_t cwnd, uint32_t mss) {
   prior_ = state_;
+  has_prior_ = true;
   prior_running_ = running_;
   prior_w_max_ = w_max_;
   const uint64_t window = cwnd;

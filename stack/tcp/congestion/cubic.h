@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "stack/base/time.h"
+#include "stack/tcp/congestion/hystart.h"
 
 namespace usher {
 
@@ -16,6 +17,8 @@ class Cubic {
   // beta 0.7, as 717/1024.
   static constexpr uint32_t kBetaNumerator = 717;
   static constexpr uint32_t kBetaDenominator = 1024;
+
+  Cubic() : hystart_() {}
 
   // The integer cube root, rounded down; exact for every argument.
   static uint32_t CubeRoot(uint64_t value);
@@ -32,12 +35,17 @@ class Cubic {
   uint32_t OnCongestion(uint32_t cwnd, uint32_t mss);
   // After OnCongestion when a timeout caused it: the next epoch knows no maximum (section 4.8).
   void OnTimeout() { w_max_ = 0; }
-  // Takes back the last OnCongestion (section 4.9.2).
-  void OnUndo() {
+  // Takes back the last OnCongestion (section 4.9.2). `first`: there was none before it, so slow
+  // start goes on, with HyStart++ from its beginning.
+  void OnUndo(bool first) {
+    if (!has_prior_) return;  // the algorithm was changed since
     state_ = prior_;
     running_ = prior_running_;
     w_max_ = prior_w_max_;
+    if (first) hystart_ = HyStart();
   }
+  // Of slow start before the first OnCongestion; not to be asked later.
+  HyStart& hystart() { return hystart_; }
   // Data leaves into an empty pipe: the time without any, since `last_sent`, does not count
   // (section 5.8).
   void OnResume(Instant now, MilliStamp last_sent);
@@ -59,12 +67,17 @@ class Cubic {
   void GrowRenoEstimate(uint32_t cwnd, uint32_t mss, uint32_t delivered_bytes);
 
   Epoch state_;
-  Epoch prior_;
+  // Before the first reduction there is no prior epoch, and after it no HyStart++.
+  union {
+    Epoch prior_;
+    HyStart hystart_;
+  };
   uint32_t w_max_ = 0;
   uint32_t prior_w_max_ = 0;
   uint32_t est_acked_ = 0;  // acknowledged towards the next growth of w_est
   bool running_ = false;    // an epoch has begun
   bool prior_running_ = false;
+  bool has_prior_ = false;
 };
 
 }  // namespace usher

@@ -168,6 +168,11 @@ class LossRecovery {
   // such.
   bool ResendTooLong(const RecoveryContext& context);
 
+  // After a recovery began: if nothing is lost but the record that begins with `probe`, and that is
+  // first, its size was the reason (RFC 4821 section 7.7): it is still to be sent again, in pieces,
+  // but there is nothing to recover from. True: so it is; take the reduction back.
+  bool ForgiveMtuProbe(const RecoveryContext& context, Seq probe);
+
   // New data, SYN or FIN at snd_nxt is leaving. Call before handing it to egress; false when
   // the pool refuses, then do not send. flags: SentSegment::kSyn, kFin.
   bool OnSent(const RecoveryContext& context, Seq seq, uint32_t length, uint8_t flags);
@@ -261,6 +266,7 @@ class LossRecovery {
   void TryToOpen(Pass& pass);
   void TryKeepOpen(const RecoveryContext& context, Seq snd_nxt);
   void MarkOutstandingLost(const RecoveryContext& context, uint32_t& lost_bytes, uint32_t& events);
+  void EnterPlainLoss(const SentSegmentPool& pool);
   bool AnyRetransmissionDone(const SentSegmentPool& pool) const;
   Seq SndNxt(const SentSegmentPool& pool) const { return pool[queue_.tail()].end(); }
   Rack::Conditions RackConditions() const;

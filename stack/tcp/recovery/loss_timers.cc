@@ -113,16 +113,28 @@ bool LossRecovery::ResendTooLong(const RecoveryContext& context) {
     if (segment.length - control > segment.segments * mss_) queue_.MarkLost(pool, i);
   }
   if (queue_.NextLost(pool) == kNoSegment) return false;
-  // As Linux's tcp_simple_retransmit: the state of a timeout, with nothing to undo.
-  if (state_ != RecoveryState::kLoss) {
-    state_ = RecoveryState::kLoss;
-    high_seq_ = SndNxt(pool);
-    has_undo_marker_ = false;
-    undo_cwnd_allowed_ = false;
-    frto_ = false;
-    tlp_out_ = false;
-  }
+  EnterPlainLoss(pool);
   return true;
+}
+
+bool LossRecovery::ForgiveMtuProbe(const RecoveryContext& context, Seq probe) {
+  if (state_ != RecoveryState::kRecovery || queue_.empty()) return false;
+  const SentSegment& head = context.pool[queue_.head()];
+  if (head.seq != probe || !head.Has(SentSegment::kLost) || queue_.lost_segments() != head.segments)
+    return false;
+  EnterPlainLoss(context.pool);
+  return true;
+}
+
+// As Linux's tcp_simple_retransmit: the state of a timeout, with nothing to undo.
+void LossRecovery::EnterPlainLoss(const SentSegmentPool& pool) {
+  if (state_ == RecoveryState::kLoss) return;
+  state_ = RecoveryState::kLoss;
+  high_seq_ = SndNxt(pool);
+  has_undo_marker_ = false;
+  undo_cwnd_allowed_ = false;
+  frto_ = false;
+  tlp_out_ = false;
 }
 
 void LossRecovery::Clear(const RecoveryContext& context) {

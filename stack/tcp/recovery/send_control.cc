@@ -56,6 +56,13 @@ bool SendControl::ResendTooLong(const RecoveryContext& context) {
   return resend;
 }
 
+bool SendControl::ForgiveMtuProbe(const RecoveryContext& context, Seq probe) {
+  if (!recovery_.ForgiveMtuProbe(context, probe)) return false;
+  prr_.End();
+  congestion_.OnUndo();
+  return true;
+}
+
 void SendControl::BeforeSending(const RecoveryContext& context, bool slow_start_after_idle) {
   if (!slow_start_after_idle || !recovery_.has_sent() || !recovery_.queue().empty() ||
       congestion_.model_based())

@@ -53,6 +53,9 @@ class SendControl {
   // to be sent again now.
   bool ResendTooLong(const RecoveryContext& context);
 
+  // See LossRecovery::ForgiveMtuProbe.
+  bool ForgiveMtuProbe(const RecoveryContext& context, Seq probe);
+
   // First in a pass that has new data: restarts from the initial window after an idle time
   // (RFC 5681 4.1; `slow_start_after_idle` is the sysctl).
   void BeforeSending(const RecoveryContext& context, bool slow_start_after_idle);

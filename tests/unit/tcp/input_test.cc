@@ -151,12 +151,6 @@ TEST_P(InputTest, ASegmentWithoutAckIsDropped) {
   EXPECT_EQ(Read(c), "");
 }
 
-TEST_P(InputTest, UrgentDataIsDeliveredInLine) {
-  Connection c = Open();
-  Give(Ack().Flags("PAU").Data("urgent"));
-  EXPECT_EQ(Read(c), "urgent");
-}
-
 // ---- RST and SYN: RFC 5961 ----
 
 TEST_P(InputTest, AResetAtTheExactNumberResets) {

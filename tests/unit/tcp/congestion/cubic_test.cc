@@ -49,7 +49,7 @@ TEST(CubicTest, BetaAndFastConvergence) {
   // A loss below the last maximum gives room to others: section 4.7.
   cubic.OnCongestion(800'000, kMss);
   EXPECT_NEAR(cubic.w_max_bytes(), 800'000 * 1.7 / 2, 500);
-  cubic.OnUndo();
+  cubic.OnUndo(false);
   EXPECT_EQ(cubic.w_max_bytes(), 1'000'000u);
   EXPECT_EQ(cubic.OnCongestion(kMss, kMss), 2 * kMss);  // never below two segments
 }
