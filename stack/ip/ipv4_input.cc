@@ -130,6 +130,7 @@ bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast,
   segment.tos = ip.dscp_ecn();
   segment.hop_limit = ip.ttl();
   segment.checksum_good = (frame.packet.flags & kRxL4ChecksumGood) != 0;
+  segment.handed_over = false;
   segment.to_multicast = cast == Cast::kMulticast;
   segment.source = ip.src();
   segment.destination = ip.dst();

@@ -132,6 +132,7 @@ bool Interface::DeliverTcp6(const RxFrame& frame, const Ipv6View& ip, uint16_t l
   segment.tos = ip.traffic_class();
   segment.hop_limit = ip.hop_limit();
   segment.checksum_good = (frame.packet.flags & kRxL4ChecksumGood) != 0;
+  segment.handed_over = false;
   segment.to_multicast = cast == Cast::kMulticast;
   segment.source = src;
   segment.destination = ip.dst();

@@ -12,7 +12,8 @@ namespace usher {
 
 // A received TCP segment, still in its buffer. Valid only during the pass that received it; to keep
 // the payload, hold `packet` (Slice::Hold) if it has a handle. A datagram put together from
-// fragments has none: its bytes are the reassembler's, and who wants to keep them copies them.
+// fragments has none, nor has what a sibling shard handed over: the bytes are the reassembler's or
+// the ring's, and who wants to keep them copies them.
 struct L4Packet {
   Packet packet;
   PacketPool* pool = nullptr;  // of the port it came by: where its buffer goes back to
@@ -22,6 +23,7 @@ struct L4Packet {
   uint8_t tos = 0;             // IPv4 TOS or IPv6 traffic class; ECN in its low 2 bits
   uint8_t hop_limit = 0;
   bool checksum_good = false;  // verified by the port; otherwise TCP verifies it
+  bool handed_over = false;    // by a sibling shard, which has counted it
   bool to_multicast = false;   // sent to a broadcast or multicast address (link or network)
   IpAddress source;
   IpAddress destination;

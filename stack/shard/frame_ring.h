@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
+
+#include "stack/ip/l4_packet.h"
 
 namespace usher {
 
@@ -23,35 +24,67 @@ class FrameRing {
   FrameRing(const FrameRing&) = delete;
   FrameRing& operator=(const FrameRing&) = delete;
 
+  // What it holds. A segment has been counted and verified by its sender; its bytes lie here, in no
+  // buffer, so that it can be worked on in place until Pop.
+  struct Frame {
+    std::span<const uint8_t> bytes() const { return {room, length}; }
+
+    L4Packet segment;  // if is_segment
+    uint8_t interface;
+    bool is_segment;
+    uint16_t length;
+    uint8_t room[kLargestFrame];
+  };
+
   // The sender's thread. False if the ring is full or the frame too long for it.
   bool Post(uint8_t interface, std::span<const uint8_t> frame) {
-    const uint32_t tail = tail_.load(std::memory_order_relaxed);
-    if (frame.size() > kLargestFrame || tail - head_.load(std::memory_order_acquire) > mask_)
-      return false;
-    Frame& place = frames_[tail & mask_];
-    place.interface = interface;
-    place.length = static_cast<uint16_t>(frame.size());
-    std::copy(frame.begin(), frame.end(), place.bytes);
-    tail_.store(tail + 1, std::memory_order_release);
+    Frame* place = Place(interface, frame);
+    if (place == nullptr) return false;
+    place->is_segment = false;
+    Publish();
+    return true;
+  }
+  bool Post(const L4Packet& segment) {
+    Frame* place = Place(segment.interface, {segment.packet.data, segment.packet.length});
+    if (place == nullptr) return false;
+    place->is_segment = true;
+    place->segment = segment;
+    place->segment.packet.data = place->room;
+    place->segment.packet.handle = nullptr;
+    place->segment.l4 = place->room + (segment.l4 - segment.packet.data);
+    place->segment.checksum_good = true;
+    place->segment.handed_over = true;
+    Publish();
     return true;
   }
 
-  // The receiver's thread.
-  bool empty() const {
-    return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_acquire);
+  // The receiver's thread: how many wait, the nth oldest of them, and the end of the `count`
+  // oldest.
+  uint32_t size() const {
+    return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_relaxed);
   }
-  // The oldest frame; only if not empty, valid until Pop.
-  std::span<const uint8_t> front() const { return {Front().bytes, Front().length}; }
-  uint8_t front_interface() const { return Front().interface; }
-  void Pop() { head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  Frame& operator[](uint32_t n) {
+    return frames_[(head_.load(std::memory_order_relaxed) + n) & mask_];
+  }
+  void Pop(uint32_t count) {
+    head_.store(head_.load(std::memory_order_relaxed) + count, std::memory_order_release);
+  }
 
  private:
-  struct Frame {
-    uint8_t interface;
-    uint16_t length;
-    uint8_t bytes[kLargestFrame];
-  };
-  const Frame& Front() const { return frames_[head_.load(std::memory_order_relaxed) & mask_]; }
+  // Room for one more, filled with what both kinds have.
+  Frame* Place(uint8_t interface, std::span<const uint8_t> frame) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (frame.size() > kLargestFrame || tail - head_.load(std::memory_order_acquire) > mask_)
+      return nullptr;
+    Frame& place = frames_[tail & mask_];
+    place.interface = interface;
+    place.length = static_cast<uint16_t>(frame.size());
+    std::copy(frame.begin(), frame.end(), place.room);
+    return &place;
+  }
+  void Publish() {
+    tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 
   const uint32_t mask_;
   std::vector<Frame> frames_;

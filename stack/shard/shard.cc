@@ -206,14 +206,14 @@ void Shard::SetSiblings(std::span<Shard* const> all) {
     interfaces_[i]->set_relay([this, i](std::span<const uint8_t> frame) {
       if (receiving_handed_over_) return;
       for (uint32_t s = 0; s < siblings_.size(); ++s)
-        if (s != index_ && !HandOver(s, i, frame)) counters_.Add(Counter::UsherRelayDropped);
+        if (s != index_ && !InboxOf(s).Post(static_cast<uint8_t>(i), frame))
+          counters_.Add(Counter::UsherRelayDropped);
     });
   }
 }
 
-bool Shard::HandOver(uint32_t shard, size_t interface, std::span<const uint8_t> frame) {
-  return siblings_[shard]->inboxes_[index_]->Post(static_cast<uint8_t>(interface), frame);
-}
+// The ring from this shard to a sibling.
+FrameRing& Shard::InboxOf(uint32_t shard) { return *siblings_[shard]->inboxes_[index_]; }
 
 // The shard that a flow belongs to: the port's choice, where it spreads flows by a hash of its own,
 // else ours. A datagram from fragments came by a queue that has nothing to do with its ports.
@@ -228,7 +228,7 @@ bool Shard::Steer(const L4Packet& packet, const FourTuple& tuple, uint64_t hash)
   const uint32_t home = HomeOf(packet, tuple, hash);
   if (home == index_) [[likely]]
     return false;
-  const bool posted = HandOver(home, packet.interface, {packet.packet.data, packet.packet.length});
+  const bool posted = InboxOf(home).Post(packet);
   counters_.Add(posted ? Counter::UsherSteered : Counter::UsherSteerDropped);
   return true;
 }
@@ -237,25 +237,39 @@ bool Shard::Steer(const L4Packet& packet, const FourTuple& tuple, uint64_t hash)
 uint32_t Shard::ReceiveHandedOver() {
   uint32_t count = 0;
   receiving_handed_over_ = true;
-  for (auto& inbox : inboxes_) {
-    if (inbox == nullptr) continue;
-    for (uint32_t n = 0; n < kBurstSize && !inbox->empty(); ++n, inbox->Pop()) {
-      const uint8_t i = inbox->front_interface();
-      Packet packet;
-      if (!ports_[i]->pool().Allocate(&packet)) {
-        counters_.Add(Counter::UsherNoBuffer);
-        continue;
-      }
-      const std::span<const uint8_t> frame = inbox->front();
-      std::copy(frame.begin(), frame.end(), packet.data);
-      packet.length = static_cast<uint16_t>(frame.size());
-      counters_.Add(Counter::UsherHandedOverIn);
-      ReceiveBurst(i, {&packet, 1});
-      ++count;
-    }
-  }
+  for (auto& inbox : inboxes_)
+    if (inbox != nullptr && inbox->size() != 0) count += ReceiveFrom(*inbox);
   receiving_handed_over_ = false;
   return count;
+}
+
+uint32_t Shard::ReceiveFrom(FrameRing& inbox) {
+  const uint32_t count = std::min(inbox.size(), kBurstSize);
+  ingress_.tcp_count = 0;
+  for (uint32_t n = 0; n < count; ++n) {
+    FrameRing::Frame& frame = inbox[n];
+    if (!frame.is_segment) continue;
+    frame.segment.pool = &ports_[frame.interface]->pool();
+    ingress_.tcp[ingress_.tcp_count++] = frame.segment;
+  }
+  counters_.Add(Counter::UsherHandedOverIn, count);
+  ProcessSegments();
+  for (uint32_t n = 0; n < count; ++n)
+    if (!inbox[n].is_segment) ReceiveRelayed(inbox[n]);
+  inbox.Pop(count);
+  return count;
+}
+
+void Shard::ReceiveRelayed(const FrameRing::Frame& frame) {
+  Packet packet;
+  if (!ports_[frame.interface]->pool().Allocate(&packet)) {
+    counters_.Add(Counter::UsherNoBuffer);
+    return;
+  }
+  const std::span<const uint8_t> bytes = frame.bytes();
+  std::copy(bytes.begin(), bytes.end(), packet.data);
+  packet.length = static_cast<uint16_t>(bytes.size());
+  ReceiveBurst(frame.interface, {&packet, 1});
 }
 
 void Shard::SendPlaceMessages() {
@@ -281,7 +295,7 @@ void Shard::ProcessSegments() {
       continue;
     }
     hashes[count] = demux_.Hash(s.tuple);
-    if (!siblings_.empty() && Steer(packet, s.tuple, hashes[count])) {
+    if (!siblings_.empty() && !packet.handed_over && Steer(packet, s.tuple, hashes[count])) {
       if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
       continue;
     }

@@ -164,7 +164,9 @@ class Shard {
   uint32_t PollInterface(size_t i);
   void ReceiveBurst(size_t i, std::span<const Packet> burst);
   uint32_t ReceiveHandedOver();
-  bool HandOver(uint32_t shard, size_t interface, std::span<const uint8_t> frame);
+  uint32_t ReceiveFrom(FrameRing& inbox);
+  void ReceiveRelayed(const FrameRing::Frame& frame);
+  FrameRing& InboxOf(uint32_t shard);
   uint32_t HomeOf(const L4Packet& packet, const FourTuple& tuple, uint64_t hash) const;
   bool AnswersComeHere(const FourTuple& tuple, uint64_t hash) const;
   uint32_t Count() const { return static_cast<uint32_t>(siblings_.size()); }

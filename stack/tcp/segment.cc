@@ -3,7 +3,8 @@
 namespace usher {
 
 bool Segment::Parse(L4Packet& packet, Counters& counters, Segment* out) {
-  counters.Add(Counter::TcpInSegs);
+  if (!packet.handed_over) [[likely]]
+    counters.Add(Counter::TcpInSegs);
   const auto view = TcpView::Parse({packet.l4, packet.l4_length});
   if (!view) {
     counters.Add(Counter::TcpInErrs);

@@ -76,6 +76,9 @@ TEST_F(SteeringTest, EveryQueueLeadsToTheSameShard) {
   EXPECT_EQ(Sum(Counter::UsherSteered), elsewhere);
   EXPECT_EQ(Sum(Counter::UsherHandedOverIn), elsewhere);
   EXPECT_EQ(Sum(Counter::UsherSteerDropped), 0u);
+  // However many shards a segment passed, it was received once.
+  EXPECT_EQ(Sum(Counter::TcpInSegs), 60u * 4);
+  EXPECT_EQ(Sum(Counter::IpInReceives), 60u * 4);
 }
 
 TEST_F(SteeringTest, ThePortsChoiceStands) {
