@@ -179,13 +179,15 @@ class Lab:
         lab.run('curl', lab.url('/'))
 
     Leaving it without an exception stops the server and checks that it ended well. With `routed`
-    the client is in a network of its own, and this process's namespace is the router between.
+    the client is in a network of its own, and this process's namespace is the router between. With
+    `link`, a dictionary of the settings of link.cc, the client is behind a link with these faults;
+    `beside` then names further devices (veth) on the server's side of it, for other servers.
     """
 
     _count = itertools.count()
 
     def __init__(self, kind='tap', listeners=LISTENERS, stack=None, settings=None, memory_mib=512,
-                 routed=False, interface=None, eal=()):
+                 routed=False, interface=None, eal=(), link=None, beside=()):
         self.kind = kind
         self.instance = f'usher-live-{os.getpid()}-{next(Lab._count)}'
         self.device = 'usher0'  # the kernel's end
@@ -195,6 +197,9 @@ class Lab:
         self.settings = settings or {}
         self.memory_mib = memory_mib
         self.routed = routed
+        self.link_settings = link
+        self.link = None
+        self.beside = list(beside)
         self.interface = interface  # further keys of [[interface]]; None removes one
         self.eal = list(eal)
         self.server = None
@@ -254,9 +259,13 @@ class Lab:
                    'usherd to serve')
         check(self.server.popen.poll() is None,
               f'usherd ended with exit code {self.server.popen.poll()}')
-        self._address_client()
+        if self.link_settings is None:
+            self._address_client()
+        else:
+            self._make_link()
         for address in (SERVER4, SERVER6):
-            wait_until(lambda: subprocess.run(['ping', '-q', '-c1', '-W1', address],
+            wait_until(lambda: subprocess.run([*(self._client_prefix if self.link else []), 'ping',
+                                               '-q', '-c1', '-W1', address],
                                               stdout=subprocess.DEVNULL).returncode == 0,
                        f'{address} to answer a ping')
 
@@ -305,6 +314,41 @@ class Lab:
         sysctl('net.ipv6.conf.all.forwarding', 1)
         self._client_prefix = enter
 
+    def _make_link(self):
+        pid, enter = self._namespace()
+        tool('ip', 'link', 'add', 'link0', 'type', 'veth', 'peer', 'name', 'client0')
+        tool('ip', 'link', 'set', 'client0', 'netns', pid)
+        self._client_prefix = enter
+        tool(*enter, 'ip', 'addr', 'add', f'{CLIENT4}/15', 'dev', 'client0')
+        tool(*enter, 'ip', 'addr', 'add', f'{CLIENT6}/48', 'dev', 'client0', 'nodad')
+        for prefix, device in ((enter, 'lo'), (enter, 'client0'), ([], 'link0'), ([], self.device)):
+            if device != 'lo':
+                # Single packets with whole checksums, as on a wire.
+                tool(*prefix, 'ethtool', '-K', device, 'tx', 'off', 'tso', 'off', 'gso', 'off')
+            if not prefix:  # the kernel here only looks on
+                tool('sysctl', '-q', '-w', f'net.ipv6.conf.{device}.disable_ipv6=1')
+            tool(*prefix, 'ip', 'link', 'set', device, 'up')
+        self.set_link(self.link_settings)
+
+    def set_link(self, settings):
+        """Another link in place of the one there is; what that one did, if there was one."""
+        did = self.end_link()
+        self.link_settings = settings
+        self.link = Process([BUILD / 'tests' / 'live' / 'link', 'link0', self.device, *self.beside,
+                             *(f'{key}={value}' for key, value in settings.items())],
+                            self.directory / 'link.log')
+        wait_until(lambda: 'link: ready' in self.link.output() or self.link.popen.poll() is not None,
+                   'the link')
+        check(self.link.popen.poll() is None, f'the link: {self.link.output()}')
+        return did
+
+    def end_link(self):
+        if self.link is None:
+            return None
+        equal(self.link.end(), 0, f'exit code of the link ({self.link.output()})')
+        link, self.link = self.link, None
+        return json.loads(link.output().splitlines()[-1])
+
     def stop_server(self):
         """SIGTERM must end it with exit code 0 and no complaint in its log."""
         if self.server is None:
@@ -321,14 +365,15 @@ class Lab:
 
     def close(self):
         atexit.unregister(self.close)
-        for child in [*self._children, self.server]:
+        for child in [*self._children, self.link, self.server]:
             if child is not None:
                 child.end()
-        for device in ('router0', self.device):
+        for device in ('router0', 'link0', *self.beside, self.device):
             subprocess.run(['ip', 'link', 'del', device], stderr=subprocess.DEVNULL)
         for holder in self._holders:
             holder.end(signal.SIGKILL)
         self._children, self.server, self._holders, self._client_prefix = [], None, [], []
+        self.link = None
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(f'/run/dpdk/{self.instance}', ignore_errors=True)
 
