@@ -675,8 +675,8 @@ Error Shard::SetOptions(Handle connection, const TcpOptionsSet& options) {
   return Error::kNone;
 }
 
-Error Shard::SetQuickAck(Handle handle, bool quick) {
-  TcpConnection* c = Find(handle);
+Error Shard::SetQuickAck(Handle connection, bool quick) {
+  TcpConnection* c = Find(connection);
   if (c == nullptr) return Error::kBadHandle;
   c->SetQuickAck(context_, quick);
   return Error::kNone;

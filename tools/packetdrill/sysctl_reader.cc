@@ -37,10 +37,10 @@ bool ParseKey(const std::string& text, SipKey* key) {
 void ReadSysctls(Sysctls& sysctls, const std::string& root) {
   for (const std::string& name : SysctlNames()) {
     if (IsOfTheMachine(name)) continue;
-    std::string path = name;
-    std::replace(path.begin(), path.end(), '.', '/');
+    std::string path = root + '/';
+    std::replace_copy(name.begin(), name.end(), std::back_inserter(path), '.', '/');
     std::string text;
-    if (ReadFile(root + "/" + path, &text)) SetSysctl(sysctls, name, text).IgnoreError();
+    if (ReadFile(path, &text)) SetSysctl(sysctls, name, text).IgnoreError();
   }
 }
 
