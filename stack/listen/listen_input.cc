@@ -191,7 +191,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   if (wscale_ok) options.window_scale = window.wscale;
   TxFrame frame;
   if (!context_.egress.BeginReply(*s.packet, &frame)) return;
-  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, static_cast<uint16_t>(window.rcv_wnd), options,
+  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, window.on_syn(), options,
                EcnAnswer(l, offer.timestamps && offer.ecn));
 }
 
@@ -216,7 +216,7 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
   const InitialWindow window =
       WindowFor(l, mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), r.wscale_ok);
-  r.rcv_wnd = static_cast<uint16_t>(window.rcv_wnd);
+  r.rcv_wnd = window.on_syn();
   r.rcv_wscale = window.wscale;
   r.syn_ack_sent_us = static_cast<uint32_t>(context_.now.us());
   ++l.half_open;
@@ -287,13 +287,15 @@ PassiveOpen::Outcome PassiveOpen::OnCookieAck(Listener& l, Segment& s, bool of_r
   h.irs = s.seq - 1;
   h.peer_mss = verdict.mss;
   h.window = s.window;
-  // As the SYN-ACK had it: a window may not shrink.
   const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), h.path.mtu);
-  const InitialWindow window =
+  const InitialWindow offered =
       WindowFor(l, mss - (h.timestamps_ok ? uint32_t{kTimestampsOnlySize} : 0), h.wscale_ok);
-  h.rcv_wnd = window.rcv_wnd;
-  h.window_clamp = window.window_clamp;
-  h.rcv_wscale = window.wscale;
+  h.window_clamp = offered.window_clamp;
+  h.rcv_wscale = offered.wscale;
+  // As Linux (cookie_v4_check), in whole segments of the cookie's MSS, though the SYN-ACK offered
+  // whole segments of ours. DEVIATION(RFC 9293 3.8.6): that may be less, by less than a segment of
+  // a window of tens: no client's first flight comes near it.
+  h.rcv_wnd = WindowFor(l, verdict.mss, h.wscale_ok).rcv_wnd;
   h.syn_ack_sent = context_.now;
   if (h.timestamps_ok) h.handshake_rtt = EchoRoundTrip(s.options.timestamps, h.ts_offset);
   return CompleteCookie(l, h, of_request);

@@ -226,8 +226,12 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   h.irs = r.irs;
   h.peer_mss = r.peer_mss;
   h.window = s.window;
-  h.rcv_wnd = r.rcv_wnd;
-  h.window_clamp = std::min(65535u << r.rcv_wscale, WindowFor(l, 0, r.wscale_ok).window_clamp);
+  const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), r.path.mtu);
+  const InitialWindow window =
+      WindowFor(l, mss - (r.timestamps_ok ? uint32_t{kTimestampsOnlySize} : 0), r.wscale_ok);
+  // More than the SYN-ACK could say counts from now on.
+  h.rcv_wnd = r.rcv_wnd < 65535 ? r.rcv_wnd : std::max(window.rcv_wnd, 65535u);
+  h.window_clamp = std::min(65535u << r.rcv_wscale, window.window_clamp);
   h.snd_wscale = r.snd_wscale;
   h.rcv_wscale = r.rcv_wscale;
   h.wscale_ok = r.wscale_ok;

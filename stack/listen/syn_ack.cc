@@ -27,10 +27,8 @@ uint32_t PassiveOpen::Tsval(const Request& r, const FourTuple& tuple) const {
 }
 
 InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const {
-  InitialWindow w = SelectInitialWindow(context_.sysctls, ReceiveBufferOf(l), mss, wscale_ok,
-                                        l.spec.options.receive_buffer_bytes != 0);
-  w.rcv_wnd = std::min(w.rcv_wnd, 65535u);  // a SYN-ACK's window is not scaled
-  return w;
+  return SelectInitialWindow(context_.sysctls, ReceiveBufferOf(l), mss, wscale_ok,
+                             l.spec.options.receive_buffer_bytes != 0);
 }
 
 void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,

@@ -42,7 +42,7 @@ struct HandshakeResult {
   Seq irs;
   uint16_t peer_mss = 536;    // from the peer's MSS option, floor applied
   uint16_t window = 0;        // of the segment that completed the handshake, unscaled
-  uint32_t rcv_wnd = 0;       // what our SYN-ACK advertised, bytes
+  uint32_t rcv_wnd = 0;       // bytes; the SYN-ACK advertised as much of it as its field can say
   uint32_t window_clamp = 0;  // largest window we may ever advertise, bytes
   uint8_t snd_wscale = 0;
   uint8_t rcv_wscale = 0;
@@ -291,8 +291,6 @@ class TcpConnection {
   void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags,
                    bool new_data = false);
   void AckSent();
-  // Something beyond a hole, if only a FIN.
-  bool HasHole() const { return HasOutOfOrder() || out_of_order_fin_; }
   uint32_t SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const;
   uint32_t SackOptionSize(const TcpContext& ctx) const;
   size_t WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out);
@@ -414,7 +412,6 @@ class TcpConnection {
   Seq rcv_nxt_;
   Seq rcv_wup_;                        // rcv_nxt_ when last advertised (Last.ACK.sent, RFC 7323)
   Seq copied_seq_;                     // first number the application has not read
-  Seq fin_seq_;                        // of a FIN that came out of order
   uint32_t rcv_wnd_ = 0;               // bytes, advertised at rcv_wup_
   uint32_t rcv_ssthresh_ = 0;          // the window offered at most now; grows with data
   uint32_t window_clamp_ = 0;          // the window ever offered at most
@@ -452,7 +449,6 @@ class TcpConnection {
   bool fin_received_ : 1 = false;
   bool fin_read_ : 1 = false;          // the application knows
   bool fin_received_now_ : 1 = false;  // within one call of Receive
-  bool out_of_order_fin_ : 1 = false;
   bool shut_read_ : 1 = false;
   bool error_reported_ : 1 = false;
   bool acked_much_ : 1 = false;     // 1 GiB or more: as much as any window

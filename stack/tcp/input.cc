@@ -176,9 +176,7 @@ bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
 bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   if (s.Has(TcpFlags::kRst)) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
-    const bool at_sacked_end = out_of_order_fin_
-                                   ? s.seq == fin_seq_ + 1
-                                   : HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
+    const bool at_sacked_end = HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
     if (s.seq != rcv_nxt_ && !(options_in_use_.sack && at_sacked_end) && !IsResetBehindFin(s)) {
       SendChallengeAck(ctx);
       return false;
@@ -382,7 +380,7 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
     Raise(ctx, kEventReadable);
   }
   fin_received_now_ = s.Has(TcpFlags::kFin);
-  if (HasHole() && !fin_received_now_) DrainReassembly(ctx);  // nothing stands behind a FIN
+  if (HasOutOfOrder() && !fin_received_now_) DrainReassembly(ctx);  // nothing stands behind a FIN
   ChargeMemory(ctx);
   if (length >= 128) GrowReceiveWindow(ctx, length);
   ScheduleAck(ctx);
@@ -411,11 +409,8 @@ void TcpConnection::AdvanceRcvNxt(uint32_t length) {
 
 // What was waiting behind the hole that just closed.
 void TcpConnection::DrainReassembly(TcpContext& ctx) {
-  OutOfOrderQueue::Chain chain;
-  if (HasOutOfOrder()) {
-    chain = OutOfOrder(ctx).TakeInOrder(rcv_nxt_);
-    if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
-  }
+  const OutOfOrderQueue::Chain chain = OutOfOrder(ctx).TakeInOrder(rcv_nxt_);
+  if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
   if (chain.duplicate.begin != chain.duplicate.end) NoteDuplicate(ctx, chain.duplicate);
   if (chain.first != nullptr) {
     AdvanceRcvNxt(chain.bytes);
@@ -423,25 +418,18 @@ void TcpConnection::DrainReassembly(TcpContext& ctx) {
   }
   // The gap closed, or part of it: the sender in recovery waits for this acknowledgment.
   ack_now_ = true;
-  if (out_of_order_fin_ && rcv_nxt_ == fin_seq_) fin_received_now_ = true;
+  fin_received_now_ = chain.fin;
 }
 
 void TcpConnection::QueueOutOfOrder(TcpContext& ctx, Segment& s) {
-  if (s.Has(TcpFlags::kFin)) {
-    if (!out_of_order_fin_ && s.payload_length == 0) ctx.counters.Add(Counter::TcpExtTCPOFOQueue);
-    out_of_order_fin_ = true;
-    fin_seq_ = s.seq + s.payload_length;
-  }
-  if (s.payload_length != 0) {
-    if (ecn_.in_use) [[unlikely]]
-      TakeEcnOfData(ctx, s);
-    InsertOutOfOrder(ctx, s);
-  }
+  if (s.payload_length != 0 && ecn_.in_use) [[unlikely]]
+    TakeEcnOfData(ctx, s);
+  if (s.payload_length != 0 || s.Has(TcpFlags::kFin)) InsertOutOfOrder(ctx, s);
   // RFC 5681 section 4.2: a duplicate ACK at once, one for each segment beyond the hole.
   SendAck(ctx);
 }
 
-// Keeps a segment's payload beyond the hole before it, if memory allows.
+// Keeps a segment's payload and FIN beyond the hole before it, if memory allows.
 void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
   const bool admitted = !ctx.memory.exhausted() ||
                         ReceiveMemory(ctx) < static_cast<uint32_t>(ctx.sysctls.tcp_rmem[0]);
@@ -450,10 +438,15 @@ void TcpConnection::InsertOutOfOrder(TcpContext& ctx, Segment& s) {
     ctx.counters.Add(Counter::TcpExtTCPOFODrop);
     return;
   }
-  Packet& packet = s.packet->packet;
-  const auto result = OutOfOrder(ctx).Insert(packet, {s.payload, s.payload_length}, *s.packet->pool,
-                                             s.seq, ReassemblyLimit(ctx));
-  packet.handle = nullptr;
+  OutOfOrderQueue::InsertResult result;
+  if (s.payload_length != 0) {
+    Packet& packet = s.packet->packet;
+    result = OutOfOrder(ctx).Insert(packet, {s.payload, s.payload_length}, *s.packet->pool, s.seq,
+                                    ReassemblyLimit(ctx));
+    packet.handle = nullptr;
+  }
+  if (s.Has(TcpFlags::kFin) && result.outcome != OutOfOrderQueue::Outcome::kRefused)
+    OutOfOrder(ctx).InsertFin(s.seq + s.payload_length, &result);
   if (OutOfOrder(ctx).empty()) ClearOutOfOrder(ctx);
   ctx.counters.Add(result.outcome == OutOfOrderQueue::Outcome::kRefused
                        ? Counter::TcpExtTCPOFODrop
@@ -480,7 +473,6 @@ bool TcpConnection::ResetsBeyondEnd(TcpContext& ctx, Segment& s) {
 // Eighth step.
 void TcpConnection::ReceiveFin(TcpContext& ctx) {
   fin_received_ = true;
-  out_of_order_fin_ = false;
   AdvanceRcvNxt(1);
   // At once where both sides have closed; it may still report what it makes void (as Linux).
   if (state_ == TcpState::kFinWait1 || state_ == TcpState::kFinWait2) SendAck(ctx);

@@ -138,6 +138,7 @@ OutOfOrderQueue::InsertResult OutOfOrderQueue::Insert(BufferHeader* buffer, Seq 
   if (before != nullptr && end <= End(before)) {
     result.outcome = Outcome::kDuplicate;
     result.duplicate = {seq, end};
+    NoteSack(before);
     Slice::Unref(buffer);
     return result;
   }
@@ -152,8 +153,26 @@ OutOfOrderQueue::InsertResult OutOfOrderQueue::Insert(BufferHeader* buffer, Seq 
     return result;
   }
   AbsorbFollowing(range, &result);
-  NoteSack(Begin(range), End(range));
+  NoteSack(range);
   return result;
+}
+
+void OutOfOrderQueue::InsertFin(Seq seq, InsertResult* result) {
+  const BufferHeader* before = Floor(seq);
+  const bool in_data = before != nullptr && seq < End(before);  // the peer contradicts itself
+  if (in_data || (has_fin_ && fin_ == seq)) {
+    if (result->duplicate.end == seq && result->duplicate.begin != seq)
+      result->duplicate.end = seq + 1;
+    else
+      NoteDuplicate(seq, seq + 1, &result->duplicate);
+  } else {
+    has_fin_ = true;
+    fin_ = seq;
+  }
+  if (before != nullptr && seq <= End(before))
+    NoteSack(before);
+  else
+    NoteSack(seq, seq + 1);
 }
 
 // Makes the bytes of `buffer` part of the range `before`, if they follow it, of the next range, if
@@ -290,7 +309,12 @@ OutOfOrderQueue::Chain OutOfOrderQueue::TakeInOrder(Seq rcv_nxt) {
     bytes_ -= chain.bytes;
     break;
   }
-  ForgetSacksBefore(rcv_nxt + chain.bytes);
+  const Seq next = rcv_nxt + chain.bytes;
+  if (has_fin_ && fin_ <= next) {
+    has_fin_ = false;
+    chain.fin = fin_ == next;
+  }
+  ForgetSacksBefore(next);
   return chain;
 }
 
@@ -364,11 +388,13 @@ void OutOfOrderQueue::Clear() {
     root_ = right;
   }
   sack_count_ = 0;
+  has_fin_ = false;
 }
 
 Seq OutOfOrderQueue::end() const {
-  USHER_DCHECK(root_ != nullptr);
-  return End(Last());
+  USHER_DCHECK(!empty());
+  if (root_ == nullptr) return fin_ + 1;
+  return has_fin_ ? Max(End(Last()), fin_ + 1) : End(Last());
 }
 
 // SACK -----------------------------------------------------------------------------------------
@@ -377,6 +403,11 @@ uint32_t OutOfOrderQueue::SackBlocks(std::span<SackBlock> out) const {
   const auto n = static_cast<uint32_t>(std::min<size_t>(out.size(), sack_count_));
   std::copy_n(sacks_.begin(), n, out.begin());
   return n;
+}
+
+void OutOfOrderQueue::NoteSack(const BufferHeader* range) {
+  const Seq end = End(range);
+  NoteSack(Begin(range), has_fin_ && fin_ == end ? end + 1 : end);
 }
 
 // Remembers a range as the most recent; what is part of it now is not told twice.
@@ -401,8 +432,9 @@ void OutOfOrderQueue::ForgetSacksBefore(Seq seq) {
   sack_count_ = count;
 }
 
-// Bytes from `seq` on were given up.
+// Bytes from `seq` on were given up; and so is a FIN there.
 void OutOfOrderQueue::ForgetSacksFrom(Seq seq) {
+  if (has_fin_ && fin_ >= seq) has_fin_ = false;
   uint32_t count = 0;
   for (uint32_t i = 0; i < sack_count_; ++i) {
     if (sacks_[i].begin >= seq) continue;

@@ -39,6 +39,7 @@ class OutOfOrderQueue {
     BufferHeader* last = nullptr;
     uint32_t bytes = 0;
     uint32_t buffers = 0;
+    bool fin = false;     // the FIN follows
     SackBlock duplicate;  // bytes that had arrived in order as well, or empty (RFC 2883)
   };
 
@@ -59,13 +60,17 @@ class OutOfOrderQueue {
   InsertResult Insert(const Packet& packet, std::span<const uint8_t> payload, PacketPool& pool,
                       Seq seq, uint32_t max_memory);
 
+  // A FIN at `seq`, beyond RCV.NXT: it takes a number, but no memory. `result` is that of its
+  // segment's payload (as made, if there was none), and becomes that of the whole segment.
+  void InsertFin(Seq seq, InsertResult* result);
+
   // Hands over the range that begins at or before rcv_nxt, without the bytes before it; an empty
-  // chain if there is none. Ranges wholly before rcv_nxt are dropped.
+  // chain if there is none. What is wholly before rcv_nxt is dropped.
   Chain TakeInOrder(Seq rcv_nxt);
 
   // Gives up buffers from the far end until at least `bytes` of memory, and an eighth of what is
-  // held, are free; returns how much. SACK blocks follow: the receiver reneges (RFC 2018 section
-  // 8).
+  // held, are free; returns how much. A FIN behind them and SACK blocks follow: the receiver
+  // reneges (RFC 2018 section 8).
   uint32_t Prune(uint32_t bytes);
 
   void Clear();
@@ -74,12 +79,12 @@ class OutOfOrderQueue {
   // returns how many.
   uint32_t SackBlocks(std::span<SackBlock> out) const;
 
-  bool empty() const { return root_ == nullptr; }
+  bool empty() const { return root_ == nullptr && !has_fin_; }
   uint32_t buffers() const { return buffers_; }
   uint32_t memory_charged() const { return buffers_ * kBufferRoom; }
   // Payload bytes held.
   uint32_t bytes() const { return bytes_; }
-  // End of the farthest range; only if not empty().
+  // End of the farthest range, FIN included; only if not empty().
   Seq end() const;
   // Tree nodes and chain links looked at so far: what the cost bound is stated and tested in.
   uint32_t visits() const { return visits_; }
@@ -101,6 +106,7 @@ class OutOfOrderQueue {
   uint32_t ChainLength(const BufferHeader* range) const;
   void FreeChain(BufferHeader* first);
 
+  void NoteSack(const BufferHeader* range);
   void NoteSack(Seq begin, Seq end);
   void ForgetSacksBefore(Seq seq);
   void ForgetSacksFrom(Seq seq);
@@ -109,6 +115,8 @@ class OutOfOrderQueue {
   uint32_t buffers_ = 0;
   uint32_t bytes_ = 0;
   uint32_t random_state_;
+  bool has_fin_ = false;
+  Seq fin_;
   mutable uint32_t visits_ = 0;
   uint32_t sack_count_ = 0;
   std::array<SackBlock, kMaxSackBlocks> sacks_;  // most recent first

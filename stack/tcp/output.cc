@@ -229,23 +229,13 @@ void TcpConnection::AckSent() {
   if (quick_acks_ != 0) --quick_acks_;
 }
 
-// What waits beyond the hole. A FIN there has its number reported, too, as Linux does.
+// What waits beyond the hole.
 uint32_t TcpConnection::SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const {
-  uint32_t count = HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(out) : 0;
-  if (!out_of_order_fin_ || out.empty()) return count;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (out[i].end != fin_seq_) continue;
-    out[i].end += 1;
-    return count;
-  }
-  if (count == out.size()) --count;
-  std::copy_backward(out.begin(), out.begin() + count, out.begin() + count + 1);
-  out[0] = {fin_seq_, fin_seq_ + 1};
-  return count + 1;
+  return HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(out) : 0;
 }
 
 uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
-  if (!options_in_use_.sack || (!HasHole() && !has_dsack_)) return 0;
+  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) return 0;
   std::array<SackBlock, OutOfOrderQueue::kMaxSackBlocks> blocks;
   const uint32_t most = options_in_use_.timestamps ? 3 : 4;
   const uint32_t count = std::min(SackBlocks(ctx, blocks) + (has_dsack_ ? 1 : 0), most);
@@ -259,7 +249,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
   size_t size = 0;
   if (options_in_use_.timestamps)
     size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
-  if (!options_in_use_.sack || (!HasHole() && !has_dsack_)) [[likely]]
+  if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) [[likely]]
     return size;
   TcpOptions o;
   const uint32_t room = length < mss_ ? mss_ - length : 0;

@@ -14,9 +14,12 @@ namespace usher {
 inline uint32_t WindowFromSpace(uint32_t bytes) { return bytes / 2; }
 
 struct InitialWindow {
-  uint32_t rcv_wnd = 0;       // bytes, advertised on the SYN or SYN-ACK
+  uint32_t rcv_wnd = 0;       // bytes; what a SYN's field cannot say counts all the same
   uint32_t window_clamp = 0;  // bytes, the most that may ever be advertised
   uint8_t wscale = 0;         // the shift to offer
+
+  // The window field of a SYN or SYN-ACK, which is never scaled (RFC 7323 section 2.2).
+  uint16_t on_syn() const { return static_cast<uint16_t>(std::min(rcv_wnd, 65535u)); }
 };
 
 // `buffer_bytes` is the receive buffer, `mss` what the peer will send in one segment. A locked

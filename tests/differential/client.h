@@ -49,13 +49,15 @@ class Client {
   // timestamp mean nothing. Updates what is known of the server.
   std::string Read(std::span<const uint8_t> packet, bool cookie);
 
-  bool sent_far_fin() const { return far_fin_; }
+  // Its SYN-ACK came more than once.
+  bool synack_again() const { return synack_again_; }
 
  private:
   Bytes Packet(const SegmentStep& step, uint32_t seq, uint32_t ack,
                std::span<const uint8_t> options);
   Bytes Options(const SegmentStep& step, uint32_t number) const;
   std::string Relative(uint32_t seq) const;
+  bool IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack) const;
 
   bool ipv6_ = false;
   uint8_t index_ = 0;
@@ -67,6 +69,7 @@ class Client {
   uint32_t expected_ = 0;        // the number that the server waits for
   uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
   uint32_t last_ack_ = 0;        // of the segment last sent
+  uint16_t max_window_ = 0;      // the largest window field sent
   uint32_t first_tsval_ = 0;
   uint32_t last_tsval_ = 0;
   uint32_t fin_ = 0;  // the number of our FIN
@@ -74,6 +77,8 @@ class Client {
   bool far_fin_ = false;  // sent a FIN that the server was not waiting for
   bool server_fin_ = false;
   bool known_ = false;
+  bool synack_again_ = false;
+  bool completed_ = false;  // sent what completes the handshake
   bool stamped_ = false;    // its SYN-ACK had a timestamp
   bool by_cookie_ = false;  // its SYN-ACK was a cookie
   bool sent_much_ = false;  // a segment with so much data that it changes Linux's idea of a window

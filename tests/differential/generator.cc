@@ -118,7 +118,18 @@ class Generator {
     if (Chance(20))
       Sysctl("net.ipv4.tcp_rmem", absl::StrCat("4096 ", Pick({65536, 87380, 100000, 131072}), " ",
                                                Pick({131072, 6291456, 33554432, 1000000})));
+    else if (Chance(8))
+      LargeWindows();
     if (Is("time-wait") && Chance(50)) Sysctl("net.ipv4.tcp_rfc1337", 1);
+  }
+
+  // More than an unscaled window can say. All SYNs ask for scaling then, and cookies can carry it:
+  // without it Linux keeps the surplus all the same, and its TIME-WAIT tells it modulo 2^16.
+  void LargeWindows() {
+    Sysctl("net.ipv4.tcp_rmem", absl::StrCat("4096 ", Pick({200000, 300000, 1000000}), " 6291456"));
+    Sysctl("net.ipv4.tcp_window_scaling", 1);
+    Sysctl("net.ipv4.tcp_timestamps", 1);
+    scaled_ = true;
   }
 
   int Backlog() {
@@ -161,6 +172,10 @@ class Generator {
     if (Chance(70)) {
       s.ts = TsValue::kNow;
       s.echo = TsEcho::kZero;
+    }
+    if (scaled_) {
+      if (s.window_scale < 0) s.window_scale = 7;
+      s.ts = TsValue::kNow;
     }
     if (Chance(20)) s.layout = Pick<uint8_t>({1, 2});
     s.window = Pick<uint16_t>({65535, 64240, 29200, 5840, 1024, 512, 0});
@@ -251,6 +266,7 @@ class Generator {
         SegmentStep& s = Ack(c);
         s.ack_delta = Pick({-1, 1, -1000, 100, 1 << 24, -(1 << 24), 1 << 30});
         if (Chance(30)) s.ack_base = AckBase::kPrevious;
+        if (Chance(20)) s.length = Pick<uint16_t>({1, 20});
         break;
       }
       case 5:
@@ -584,6 +600,7 @@ class Generator {
   const Profile* profile_;
   uint32_t clients_ = 1;
   uint8_t listen_syncnt_ = 0;
+  bool scaled_ = false;  // every SYN offers window scaling and timestamps
   std::vector<Phase> phases_;
   std::vector<bool> stamps_;
   std::vector<bool> much_;  // sent a segment of kMuchData bytes or more

@@ -113,13 +113,13 @@ class Player {
   void Observe(StepResult* result) {
     const std::vector<SentPacket> sent = subject_.TakeSent();
     const CounterValues now = subject_.Counters();
-    const bool far_fin = std::any_of(clients_.begin(), clients_.end(),
-                                     [](const Client& c) { return c.sent_far_fin(); });
+    const bool synack_again = std::any_of(clients_.begin(), clients_.end(),
+                                          [](const Client& c) { return c.synack_again(); });
     for (const auto& [name, value] : now) {
       const auto before = counters_.find(name);
       const auto rise =
           static_cast<int64_t>(value - (before == counters_.end() ? 0 : before->second));
-      if (rise != 0 && !IsKnownCounter(name, far_fin)) result->counters[name] = rise;
+      if (rise != 0 && !IsKnownCounter(name, synack_again)) result->counters[name] = rise;
     }
     counters_ = now;
     const bool cookie = result->counters.contains("TcpExtSyncookiesSent");

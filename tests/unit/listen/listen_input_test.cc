@@ -1,4 +1,5 @@
 // A segment at LISTEN, row by row of the rules, under all three models.
+#include "tests/support/connection_peek.h"
 #include "tests/support/passive_open_fixture.h"
 
 namespace usher::test {
@@ -416,6 +417,34 @@ TEST_F(CookieTest, DataOnTheAckIsTaken) {
   TcpConnection* child = Accept(listener);
   ASSERT_NE(child, nullptr);
   EXPECT_EQ(child->readable_bytes(), 5u);
+}
+
+TEST_F(CookieTest, TheChildsWindowIsInSegmentsOfTheCookiesMss) {
+  const Handle listener = ListenForCookies();
+  for (const auto& [mss, window] : {std::pair<uint16_t, uint32_t>(536, 65392), {1460, 64240}}) {
+    const SentTcp syn_ack = Exchange(LinuxSyn(Client(mss)).Mss(mss));
+    EXPECT_THAT(syn_ack, HasWindow(65160));  // in segments of ours
+    Give(FinalAck(syn_ack));
+    TcpConnection* child = Accept(listener);
+    ASSERT_NE(child, nullptr);
+    EXPECT_EQ(ConnectionPeek{*child}.rcv_wnd(), window);
+  }
+}
+
+TEST_F(ListenInputTest, AWindowBeyondTheFieldCountsFromTheHandshakeOn) {
+  sysctls_.tcp_rmem[1] = 400'000;
+  for (const int cookies : {0, 2}) {
+    sysctls_.tcp_syncookies = cookies;
+    const Handle listener = Listen({.port = static_cast<uint16_t>(kPort + cookies)});
+    const auto port = static_cast<uint16_t>(kPort + cookies);
+    const SentTcp syn_ack = Exchange(LinuxSyn(Client(0, port)));
+    EXPECT_THAT(syn_ack, HasWindow(65535));
+    Give(FinalAck(syn_ack));
+    TcpConnection* child = Accept(listener);
+    ASSERT_NE(child, nullptr);
+    const uint32_t mss = cookies != 0 ? 1460 : 1448;
+    EXPECT_EQ(ConnectionPeek{*child}.rcv_wnd(), 200'000 - 200'000 % mss);
+  }
 }
 
 TEST_F(CookieTest, OverIpv6) {

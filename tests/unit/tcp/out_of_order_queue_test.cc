@@ -124,6 +124,76 @@ TEST_F(OutOfOrderQueueTest, ReportsAWholeDuplicate) {
   EXPECT_EQ(queue_.buffers(), 1u);
 }
 
+TEST_F(OutOfOrderQueueTest, ARepetitionBringsItsRangeToTheFront) {
+  Insert(10, 20);
+  Insert(30, 40);
+  Insert(12, 15);
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(10, 20), Block(30, 40)));
+}
+
+TEST_F(OutOfOrderQueueTest, AFinIsARangeOfOneNumber) {
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(40), &fin);
+  EXPECT_EQ(fin.outcome, Outcome::kQueued);
+  EXPECT_EQ(fin.duplicate, SackBlock());
+  EXPECT_FALSE(queue_.empty());
+  EXPECT_EQ(queue_.memory_charged(), 0u);
+  EXPECT_EQ(queue_.end(), Seq(41));
+  Insert(10, 20);
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(10, 20), Block(40, 41)));
+  Insert(30, 40);  // runs up to it
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 41), Block(10, 20)));
+  EXPECT_EQ(queue_.end(), Seq(41));
+  OutOfOrderQueue::Chain chain = queue_.TakeInOrder(Seq(10));
+  EXPECT_FALSE(chain.fin);
+  Consume(chain);
+  chain = queue_.TakeInOrder(Seq(30));
+  EXPECT_TRUE(chain.fin);
+  EXPECT_EQ(Consume(chain), BytesAt(Seq(30), 10));
+  EXPECT_TRUE(queue_.empty());
+  EXPECT_THAT(Sacks(queue_), IsEmpty());
+}
+
+TEST_F(OutOfOrderQueueTest, ARepeatedFinIsADuplicate) {
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(40), &fin);
+  fin = {};
+  queue_.InsertFin(Seq(40), &fin);
+  EXPECT_EQ(fin.duplicate, Block(40, 41));
+  Insert(30, 40);
+  fin = Insert(35, 40);  // and with the data before it
+  queue_.InsertFin(Seq(40), &fin);
+  EXPECT_EQ(fin.duplicate, Block(35, 41));
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 41)));
+}
+
+TEST_F(OutOfOrderQueueTest, AFinAmongDataIsNotBelieved) {
+  Insert(30, 40);
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(35), &fin);
+  EXPECT_EQ(fin.duplicate, Block(35, 36));
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 40)));
+  const OutOfOrderQueue::Chain chain = queue_.TakeInOrder(Seq(30));
+  EXPECT_FALSE(chain.fin);
+  Consume(chain);
+}
+
+TEST_F(OutOfOrderQueueTest, AFinThatDataPassedIsForgotten) {
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(40), &fin);
+  EXPECT_FALSE(queue_.TakeInOrder(Seq(50)).fin);
+  EXPECT_TRUE(queue_.empty());
+}
+
+TEST_F(OutOfOrderQueueTest, AFinGoesWithTheDataBeforeIt) {
+  Insert(10, 20);
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(20), &fin);
+  queue_.Prune(1);
+  EXPECT_TRUE(queue_.empty());
+  EXPECT_THAT(Sacks(queue_), IsEmpty());
+}
+
 TEST_F(OutOfOrderQueueTest, SackBlocksComeMostRecentFirst) {
   Insert(10, 20);
   Insert(30, 40);
@@ -356,7 +426,7 @@ class ReassemblyModel {
     }
     std::fill(held_.begin() + begin, held_.begin() + end, true);
     if (result.pruned) CutTo(queue_.bytes(), begin, end);
-    if (!all) Remember(RunBegin(begin), RunEnd(begin));
+    Remember(RunBegin(begin), RunEnd(begin));
   }
 
   // The first run of bytes in [begin, end) that are here.
