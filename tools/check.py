@@ -216,24 +216,31 @@ class Build:
         self.options = options
         self.built = False
 
-    def make(self):
-        """Configures and compiles; one case."""
-        case = f'build {self.name}'
+    def configure(self):
+        """Runs meson; one case if it fails."""
         log = LOGS / f'build-{self.name}.log'
         setup = ['meson', 'setup', self.path, *self.options]
         existing = (self.path / 'build.ninja').exists()
         code, text = run(setup + (['--reconfigure'] if existing else []), log,
-                                     env=self.environment)
+                         env=self.environment)
         if code != 0 and self.path.exists():  # half-made, or of other compilers
             shutil.rmtree(self.path)
             code, text = run(setup, log, env=self.environment)
-        if code == 0:
-            code, text = run(['ninja', '-C', self.path, '-j', JOBS, 'all', 'meson-test-prereq'], log,
-                                         env=self.environment)
-            text = '\n'.join(line for line in text.splitlines()
-                             if not re.match(r'\[\d+/\d+\] (Compiling|Linking|Generating)', line))
         if code != 0:
-            report.fail(case, text)
+            report.fail(f'build {self.name}', text)
+        return code == 0
+
+    def make(self):
+        """Configures and compiles; one case."""
+        if not self.configure():
+            return False
+        code, text = run(['ninja', '-C', self.path, '-j', JOBS, 'all', 'meson-test-prereq'],
+                         LOGS / f'build-{self.name}.log', env=self.environment)
+        if code != 0:
+            report.fail(f'build {self.name}',
+                        '\n'.join(line for line in text.splitlines()
+                                  if not re.match(r'\[\d+/\d+\] (Compiling|Linking|Generating)',
+                                                  line)))
             return False
         report.ok()
         self.built = True
@@ -383,11 +390,16 @@ def check_format():
 
 
 def check_lint(build):
-    """clang-tidy over every translation unit of the library and the programs; one case per file."""
+    """clang-tidy over every translation unit of the library and the programs; one case per file.
+
+    Clang's own warnings are among what it tells, so that nothing needs to be compiled for them.
+    """
     report.phase('lint')
-    reason = unusable('clang-tidy') or (None if build.built else 'there is no Clang build')
+    reason = unusable('clang-tidy')
     if reason:
         report.skip('lint', reason)
+        return
+    if not build.configure():
         return
     cache = BUILDS / 'tidy-cache'
     cache.mkdir(exist_ok=True)
@@ -436,9 +448,11 @@ def lint_file(build, entry, name, salt, cache):
 
 
 def live_tests(build):
+    """As many side by side as there are cores: they mostly wait, each in namespaces of its own."""
     report.phase('live tests')
     folder = ROOT / 'tests' / 'live'
     tests = sorted([*folder.glob('*_test.sh'), *folder.glob('*_test.py')])
+    ready = []
     for test in tests:
         name = f'live/{test.name}'
         if not os.access(test, os.X_OK):
@@ -448,25 +462,35 @@ def live_tests(build):
         elif not build.built:
             report.skip(name, 'the release build failed')
         else:
-            live_test(name, test, build)
+            ready.append((name, test))
+    with ThreadPoolExecutor(JOBS) as pool:
+        for name, future in [(name, pool.submit(live_test, name, test, build))
+                             for name, test in ready]:
+            passed, lines = future.result()
+            if passed is None:
+                report.skip(name, lines)
+            elif passed:
+                report.ok()
+                print(f'   {lines}', flush=True)
+            else:
+                report.fail(name, lines)
 
 
 def live_test(name, test, build):
+    """(passed, what to say); None for passed: skipped."""
     start = time.monotonic()
     left = []
     code, text = run([test], LOGS / f'live-{test.stem}.log', LIVE_LIMIT_S, left=left,
                      env=dict(os.environ, USHER_BUILD=str(build.path)))
     lines = text.strip().splitlines()
     if code == 77:
-        report.skip(name, lines[-1] if lines else 'exit code 77, no reason given')
-    elif code != 0:
+        return None, lines[-1] if lines else 'exit code 77, no reason given'
+    if code != 0:
         what = f'still running after {LIVE_LIMIT_S} s' if code == 124 else f'exit code {code}'
-        report.fail(name, f'{text.rstrip()}\n{what}')
-    elif left:
-        report.fail(name, 'left processes behind:\n' + '\n'.join(left))
-    else:
-        report.ok()
-        print(f'   {test.name} {time.monotonic() - start:.0f} s', flush=True)
+        return False, f'{text.rstrip()}\n{what}'
+    if left:
+        return False, 'left processes behind:\n' + '\n'.join(left)
+    return True, f'{test.name} {time.monotonic() - start:.0f} s'
 
 
 SANITIZERS = {
@@ -501,17 +525,13 @@ def check(quick):
         '-Db_lundef=false', '-Db_lto=false',
         '-Dcpp_args=-fno-sanitize-recover=all -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS '
         '-fsanitize=fuzzer-no-link'])
-    # For its warnings and for clang-tidy: nothing of it is run.
-    clang = Build('clang', 'clang++', ['-Doptimization=0', '-Ddebug=false', *dpdk])
     if shutil.which('clang++'):
-        report.phase('build: Clang')
-        clang.options += warnings_are_errors('clang++', LLVM_VERSION)
-        clang.make()
         report.phase('build: Clang, address and undefined-behaviour sanitizers')
+        sanitized.options += warnings_are_errors('clang++', LLVM_VERSION)
         sanitized.make()
+        check_lint(Build('clang', 'clang++', ['-Doptimization=0', '-Ddebug=false', *dpdk]))
     else:
-        report.skip('Clang build, sanitizers', 'clang is not installed (run: sudo tools/deps)')
-    check_lint(clang)
+        report.skip('Clang build, sanitizers, lint', 'clang is not installed (run: sudo tools/deps)')
     report.phase('tests: sanitizers')
     # The differential test judges by the kernel's timers, which sanitizers are too slow for.
     sanitized.test(exclude=('lint', 'differential'), environment=SANITIZERS)
