@@ -115,6 +115,7 @@ absl::Status Server::Start() {
   if (!runtime.ok()) return runtime.status();
   runtime_ = *std::move(runtime);
   runtime_->StopOnSignals();
+  for (size_t i = 0; i < runtime_->device_count(); ++i) Log(runtime_->DescribeDevice(i));
   for (size_t i = 0; i < config_.listeners.size(); ++i)
     if (absl::Status s = OpenListener(i); !s.ok()) return s;
   std::vector<std::string> names;

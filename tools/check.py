@@ -450,11 +450,12 @@ def lint_file(build, entry, name, salt, cache):
 def live_tests(build):
     """As many side by side as there are cores: they mostly wait, each in namespaces of its own."""
     report.phase('live tests')
-    folder = ROOT / 'tests' / 'live'
-    tests = sorted([*folder.glob('*_test.sh'), *folder.glob('*_test.py')])
+    folders = [ROOT / 'tests' / name for name in ('live', 'nic')]
+    tests = [test for folder in folders
+             for test in sorted([*folder.glob('*_test.sh'), *folder.glob('*_test.py')])]
     ready = []
     for test in tests:
-        name = f'live/{test.name}'
+        name = f'{test.parent.name}/{test.name}'
         if not os.access(test, os.X_OK):
             report.fail(name, 'is not executable')
         elif os.geteuid() != 0:

@@ -115,6 +115,7 @@ absl::Status Runtime::OpenDevices() {
     DpdkDeviceConfig config;
     config.queue_pairs = static_cast<uint16_t>(shards);
     config.mtu = i.config.mtu;
+    config.vlan = i.config.vlan;
     config.held_buffers = plan.held_buffers;
     config.mac = i.mac;
     auto device = DpdkDevice::Open(*port, config);
@@ -164,6 +165,8 @@ absl::Status Runtime::Listen(const ListenSpec& spec,
 Port& Runtime::port(size_t i, uint32_t shard) {
   return devices_[i]->queue(static_cast<uint16_t>(shard));
 }
+
+std::string Runtime::DescribeDevice(size_t i) const { return devices_[i]->Describe(); }
 
 absl::Status Runtime::Run(absl::AnyInvocable<void()> on_ready) {
   on_ready_ = std::move(on_ready);

@@ -80,6 +80,8 @@ class Runtime {
   const Clock& clock() const { return clock_; }
   size_t device_count() const { return devices_.size(); }
   const DpdkDevice& device(size_t i) const { return *devices_[i]; }
+  // See DpdkDevice::Describe.
+  std::string DescribeDevice(size_t i) const;
   // The queue pair of device i that belongs to `shard`, for that shard's thread: for a hook that
   // sends below the stack.
   Port& port(size_t i, uint32_t shard);

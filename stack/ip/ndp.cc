@@ -100,11 +100,29 @@ void Ndp::BecomePreferred(size_t index) {
   tests_[index].next = Instant::Never();
   ours.state = AddressState::kPreferred;
   context_.Tell(NetworkEvent::Kind::kAddressReady, ours.address);
+  if (speak_) Announce(ours.address);
   if (!ours.address.is_link_local()) return;
   if (speak_) mld_.ReportJoins();  // RFC 3590: the first ones, from ::, were not believed
   if (!settings_.accept_ra || !speak_) return;
   router_solicits_left_ = kSolicits;
   next_router_solicit_ = context_.now + RandomBelow(kSolicitDelay);
+}
+
+// RFC 4861 section 7.2.6: who knew the address by another card learns of this one, as by ARP.
+void Ndp::Announce(const IpAddress& address) {
+  Icmpv6Draft draft;
+  if (!BeginIcmpv6(context_, &draft)) return;
+  const size_t size = Advertisement(address, false).Emit(draft.message);
+  SendIcmpv6(context_, draft, size, {.src = address, .dst = kAllNodes, .hop_limit = kNdpHopLimit},
+             MulticastMac(kAllNodes));
+}
+
+NeighborAdvertisement Ndp::Advertisement(const IpAddress& target, bool solicited) const {
+  return {.target = target,
+          .target_mac = context_.link.mac(),
+          .router = false,
+          .solicited = solicited,
+          .override_entry = true};
 }
 
 void Ndp::BecomeDuplicate(size_t index, const MacAddress& owner) {
@@ -217,12 +235,7 @@ bool Ndp::ReceiveSolicitation(const RxFrame& frame, const Ipv6View& ip, ByteSpan
 void Ndp::Answer(const RxFrame& frame, const IpAddress& target, const IpAddress& to,
                  const MacAddress& mac) {
   const Icmpv6Draft draft = ReuseForIcmpv6(frame);
-  const size_t size = NeighborAdvertisement{.target = target,
-                                            .target_mac = context_.link.mac(),
-                                            .router = false,
-                                            .solicited = !to.is_multicast(),
-                                            .override_entry = true}
-                          .Emit(draft.message);
+  const size_t size = Advertisement(target, !to.is_multicast()).Emit(draft.message);
   SendIcmpv6(context_, draft, size, {.src = target, .dst = to, .hop_limit = kNdpHopLimit}, mac);
 }
 

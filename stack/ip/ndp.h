@@ -67,6 +67,8 @@ class Ndp {
   void AdvanceTest(size_t index);
   void SendTest(size_t index);
   void BecomePreferred(size_t index);
+  void Announce(const IpAddress& address);
+  NeighborAdvertisement Advertisement(const IpAddress& target, bool solicited) const;
   void BecomeDuplicate(size_t index, const MacAddress& owner);
   void SendRouterSolicitation();
   Duration RandomBelow(Duration d);

@@ -14,7 +14,7 @@ namespace usher {
 // What a port can do for the stack; fixed after start.
 struct PortCapabilities {
   uint16_t tx_flags = 0;      // the TxFlag bits it honours
-  bool rss = false;           // spreads flows over queues itself and fills flow_hash
+  bool rss = false;           // spreads flows over queues itself
   uint16_t max_frame = 1514;  // longest frame it sends, without check sequence
 };
 

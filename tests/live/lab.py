@@ -503,8 +503,8 @@ def case(name):
     print(f'  ok, {time.monotonic() - start:.1f} s', flush=True)
 
 
-def main(test):
-    """Runs test() as the whole program."""
+def main(test, before=None):
+    """Runs test() as the whole program; before(), if given, while the network is still the host's."""
     def stop(number, _):
         raise SystemExit(128 + number)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -513,6 +513,8 @@ def main(test):
         print('needs root')
         sys.exit(77)
     try:
+        if before is not None:
+            before()
         _enter_namespace()
         test()
     except Skip as reason:

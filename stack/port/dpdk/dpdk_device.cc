@@ -25,6 +25,8 @@ constexpr uint16_t kTapRing = 32;      // net_tap has none; it chains this many 
 constexpr uint16_t kAfXdpRing = 2048;  // whatever is asked for, net_af_xdp fills one of this depth
 constexpr uint16_t kFrameOverhead = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN;
 constexpr size_t kMaxRssKey = 64;
+constexpr uint32_t kNegotiationMs = 5000;  // Ethernet over copper takes two to four seconds
+constexpr uint32_t kJoinMs = 1000;         // a virtual cable whose other end is just being made
 
 // Toeplitz with a key of one repeated half-word gives both directions of a flow the same hash
 // (Woo and Park, "Scalable TCP Session Monitoring with Symmetric Receive-side Scaling", 2012).
@@ -47,10 +49,19 @@ DpdkDeviceConfig WithRingsOf(const std::string& driver, DpdkDeviceConfig config)
   return config;
 }
 
+bool IsPci(const rte_eth_dev_info& info) {
+  return std::string_view(rte_bus_name(rte_dev_bus(info.device))) == "pci";
+}
+
 bool HasHardware(const rte_eth_dev_info& info) {
-  const char* bus = rte_bus_name(rte_dev_bus(info.device));
-  return std::string_view(bus) == "pci" &&
-         !std::string_view(info.driver_name).starts_with("net_virtio");
+  return IsPci(info) && !std::string_view(info.driver_name).starts_with("net_virtio");
+}
+
+// A spreading port has a table to spread by. PCI devices mean it, whether or not they tell the hash
+// they spread by (virtio does not); of the others some only claim it.
+bool Spreads(const rte_eth_dev_info& info) {
+  return (info.flow_type_rss_offloads & kWantedRss) != 0 && info.reta_size > 0 &&
+         (IsPci(info) || (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0);
 }
 
 bool PortComputes(ChecksumPolicy policy, const rte_eth_dev_info& info) {
@@ -104,7 +115,7 @@ absl::StatusOr<std::unique_ptr<DpdkDevice>> DpdkDevice::Open(PortId port,
   absl::Status status = device->Configure(config);
   if (status.ok()) status = device->StartQuietly();
   if (status.ok()) {
-    device->WaitForLink(config.link_wait_ms);
+    device->WaitForLink(config.link_wait_ms.value_or(device->hardware_ ? kNegotiationMs : kJoinMs));
     return device;
   }
   const std::string why = log.Summary();
@@ -117,6 +128,7 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
   Abilities a;
   if (int e = rte_eth_dev_info_get(port_, &a.info); e != 0) return Failed(port_, "no device", e);
   driver_ = a.info.driver_name;
+  hardware_ = HasHardware(a.info);
   const auto most = std::min(a.info.max_rx_queues, a.info.max_tx_queues);
   if (config.queue_pairs == 0 || config.queue_pairs > most)
     return absl::OutOfRangeError(absl::StrCat("port ", port_, " (", driver_, ") has 1 to ", most,
@@ -139,23 +151,24 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
       capabilities_.tx_flags |= kTxIpv4 | kTxIpChecksum;
     }
   }
+  // Some drivers (virtio's) let no tagged frame through that they were not asked for.
+  if (config.vlan != 0) rx.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
   // What is sent on a queue is always of that queue's pool, with one reference.
   tx.offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-  // A spreading port has a table to spread by and tells the hash; some drivers claim less.
-  const uint64_t rss = a.info.flow_type_rss_offloads & kWantedRss;
-  if (config.queue_pairs > 1 && rss != 0 && a.info.reta_size > 0 &&
-      (a.info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0) {
+  if (config.queue_pairs > 1 && Spreads(a.info)) {
     rx.mq_mode = RTE_ETH_MQ_RX_RSS;
     rx.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
     const size_t key_size = a.info.hash_key_size == 0 ? 40 : a.info.hash_key_size;
     a.conf.rx_adv_conf.rss_conf = {.rss_key = key_size > kMaxRssKey ? nullptr : a.key.data(),
                                    .rss_key_len = static_cast<uint8_t>(key_size),
-                                   .rss_hf = rss};
+                                   .rss_hf = a.info.flow_type_rss_offloads & kWantedRss};
     capabilities_.rss = true;
     reta_size_ = a.info.reta_size;
   }
   rx.offloads &= a.info.rx_offload_capa;
   tx.offloads &= a.info.tx_offload_capa;
+  if ((rx.offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) != 0) filtered_vlan_ = config.vlan;
+  rx_checksums_ = (rx.offloads & kRxChecksums) == kRxChecksums;
   capabilities_.max_frame = config.mtu + RTE_ETHER_HDR_LEN;
   DpdkDeviceConfig adjusted = WithRingsOf(driver_, config);
   adjusted.rx_ring = Clamp(adjusted.rx_ring, a.info.rx_desc_lim);
@@ -232,6 +245,10 @@ absl::Status DpdkDevice::StartQuietly() {
   running_ = true;
   if (mac_needs_promiscuous_) rte_eth_promiscuous_enable(port_);
   AcceptMulticast();
+  if (filtered_vlan_ != 0) {
+    if (int e = rte_eth_dev_vlan_filter(port_, filtered_vlan_, 1); e != 0)
+      return Failed(port_, "VLAN filter", e);
+  }
   LearnRss();
   for (uint16_t q = 0; q < queue_pairs(); ++q) {
     ports_[q]->rss_ = rss_ ? &*rss_ : nullptr;
@@ -282,6 +299,23 @@ DpdkDevice::~DpdkDevice() {
   const ScopedEalLog log;
   Stop().IgnoreError();
   rte_eth_dev_close(port_);
+}
+
+std::string DpdkDevice::Describe() const {
+  char name[RTE_ETH_NAME_MAX_LEN] = "?";
+  rte_eth_dev_get_name_by_port(port_, name);
+  const uint16_t tx = capabilities_.tx_flags;
+  rte_eth_link link = {};
+  const bool up = rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  return absl::StrCat("port ", name, " (", driver_, ", ", ToString(mac_), "): ", queue_pairs(),
+                      " queue pair", queue_pairs() == 1 ? "" : "s",
+                      capabilities_.rss ? absl::StrCat(", RSS by a table of ", reta_size_) : "",
+                      "; received checksums by the ", rx_checksums_ ? "port" : "stack",
+                      ", sent ones by the ",
+                      (tx & kTxTcpChecksum) == 0  ? "stack"
+                      : (tx & kTxIpChecksum) == 0 ? "port (TCP)"
+                                                  : "port (IP, TCP)",
+                      "; link ", up ? "up" : "down");
 }
 
 DpdkDevice::Stats DpdkDevice::stats() const {

@@ -26,13 +26,15 @@ enum class ChecksumPolicy : uint8_t {
 struct DpdkDeviceConfig {
   uint16_t queue_pairs = 1;
   uint16_t mtu = 1500;      // of IP; a VLAN tag comes on top
+  uint16_t vlan = 0;        // the one whose frames are wanted; 0: untagged ones
   uint16_t rx_ring = 1024;  // descriptors; the driver's limits are applied
   uint16_t tx_ring = 1024;
   uint32_t held_buffers = 4096;  // per queue pair: most frames the stack holds or builds at once
   ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
   ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
   std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
-  uint32_t link_wait_ms = 1000;   // how long Start waits for a carrier
+  // How long Open waits for a carrier; without it as long as such a device needs to agree on one.
+  std::optional<uint32_t> link_wait_ms;
 };
 
 // The device and its queue pairs, each with a pool of its own. Main thread only; its ports are
@@ -74,6 +76,8 @@ class DpdkDevice {
 
   // Any thread.
   Stats stats() const;
+  // What was agreed with the driver, and the link's state, on one line for the operator.
+  std::string Describe() const;
 
  private:
   struct Abilities;
@@ -93,6 +97,9 @@ class DpdkDevice {
   PortCapabilities capabilities_;
   bool mac_needs_promiscuous_ = false;
   bool running_ = false;
+  bool hardware_ = false;       // a network card's, not a virtual device
+  bool rx_checksums_ = false;   // the port checks what it receives
+  uint16_t filtered_vlan_ = 0;  // let through by the driver's filter; 0: it has none to set
   uint16_t reta_size_ = 0;
   std::optional<RssTable> rss_;
   // In this order: a port uses its pool.

@@ -17,8 +17,8 @@ constexpr size_t kMaxCollected = 64 * 1024;
 
 // Said on every ordinary start: net_tap has no rte_flow on most kernels and no signal by our own
 // choice (ScopedTapSignalsTaken); libxdp would like a bpffs and does without; nobody asked for the
-// old telemetry or for secondary processes.
-constexpr std::array<std::string_view, 13> kMeaningless = {
+// old telemetry or for secondary processes; of two sizes of hugepages one suffices.
+constexpr std::array<std::string_view, 14> kMeaningless = {
     "multiq",
     "qdisc kind is unknown",
     "Disabling rte flow support",
@@ -32,6 +32,7 @@ constexpr std::array<std::string_view, 13> kMeaningless = {
     "No bpffs found",
     "without a working bpffs",
     "Falling back to loading single prog",
+    "kB hugepages reported on node",
 };
 
 // A stream that collects. It is never closed: a thread of DPDK's own may be about to write to it.

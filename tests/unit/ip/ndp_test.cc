@@ -149,6 +149,19 @@ TEST_F(NdpTest, AddressesAreTestedBeforeUse) {
   EXPECT_TRUE(egress_->IsLocal(kUs));
   EXPECT_TRUE(egress_->IsLocal(kLinkLocal));
   EXPECT_TRUE(Told(NetworkEvent::Kind::kAddressReady, kUs));
+  // Who knew them by another card learns of this one.
+  const auto adverts = AllSent(Icmpv6Type::kNeighborAdvertisement);
+  ASSERT_EQ(adverts.size(), 2u);
+  for (const auto& sent : adverts) {
+    EXPECT_EQ(sent.dst, kAllNodes);
+    EXPECT_EQ(sent.dst_mac, MulticastMac(kAllNodes));
+    const auto advert = NeighborAdvertisement::Parse(sent.message, {sent.src, sent.dst, 255});
+    ASSERT_TRUE(advert);
+    EXPECT_EQ(advert->target, sent.src);
+    EXPECT_TRUE(advert->override_entry);
+    EXPECT_FALSE(advert->solicited);
+    EXPECT_EQ(*advert->target_mac, kOurMac);
+  }
 }
 
 TEST_F(NdpTest, TestedAsOftenAsConfiguredOrNotAtAll) {
