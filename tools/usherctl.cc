@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "tools/ctl/capture.h"
 #include "tools/ctl/client.h"
 #include "tools/ctl/commands.h"
 #include "tools/ctl/nstat.h"
@@ -20,6 +21,8 @@ constexpr char kHelp[] =
   nstat [-azsn] [PATTERN...]   counters since the last call; -a since the server's start
   sysctl -a | NAME... | NAME=VALUE...
   drops                        every SYN and ACK that was not served, by listener, shard, reason
+  capture [-c PACKETS] [-s BYTES] FILE
+                               what the ports receive and send, as pcapng, until Ctrl-C; - is stdout
   top [-d SECONDS] [-n COUNT]  listeners with their queues, live; q quits
   shutdown                     ends the server
 The server is the one whose EAL --file-prefix is NAME; without --instance the only one that runs.
@@ -62,6 +65,7 @@ absl::Status Run(const Call& call) {
   SsOptions ss;
   NstatOptions nstat;
   TopOptions top;
+  CaptureOptions capture;
   if (call.command == "ss") {
     const auto parsed = ParseSsOptions(call.arguments);
     if (!parsed.ok()) return parsed.status();
@@ -74,6 +78,10 @@ absl::Status Run(const Call& call) {
     const auto parsed = ParseTopOptions(call.arguments);
     if (!parsed.ok()) return parsed.status();
     top = *parsed;
+  } else if (call.command == "capture") {
+    const auto parsed = ParseCaptureOptions(call.arguments);
+    if (!parsed.ok()) return parsed.status();
+    capture = *parsed;
   } else if (call.command != "sysctl" && call.command != "drops" && call.command != "shutdown") {
     return absl::InvalidArgumentError(call.command.empty()
                                           ? "no command given (usherctl --help lists them)"
@@ -85,6 +93,7 @@ absl::Status Run(const Call& call) {
   if (call.command == "ss") return RunSs(*client, ss, call.json);
   if (call.command == "nstat") return RunNstat(*client, nstat, call.json);
   if (call.command == "top") return RunTop(*client, top, call.json);
+  if (call.command == "capture") return RunCapture(*client, capture, call.json);
   if (call.command == "sysctl") return RunSysctl(*client, call.arguments, call.json);
   if (call.command == "drops") return RunDrops(*client, call.arguments, call.json);
   return RunShutdown(*client, call.arguments, call.json);

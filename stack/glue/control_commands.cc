@@ -39,11 +39,32 @@ absl::StatusOr<ControlRequest::Command> ParseCommand(const std::string& name) {
       {"status", Command::kStatus},        {"listeners", Command::kListeners},
       {"sockets", Command::kSockets},      {"counters", Command::kCounters},
       {"sysctl-get", Command::kSysctlGet}, {"sysctl-set", Command::kSysctlSet},
-      {"shutdown", Command::kShutdown},
+      {"capture", Command::kCapture},      {"shutdown", Command::kShutdown},
   };
   for (const auto& [known, command] : kCommands)
     if (name == known) return command;
   return absl::InvalidArgumentError(absl::StrCat("unknown command '", name, "'"));
+}
+
+// The number at `key`, as it was if there is none.
+template <class Number>
+absl::Status TakeNumber(const Json& request, const char* key, Number least, Number most,
+                        Number* out) {
+  const auto found = request.find(key);
+  if (found == request.end()) return absl::OkStatus();
+  if (!found->is_number_unsigned() || found->get<uint64_t>() < least ||
+      found->get<uint64_t>() > most)
+    return absl::InvalidArgumentError(
+        absl::StrCat(key, ": not a number from ", least, " to ", most));
+  *out = found->get<Number>();
+  return absl::OkStatus();
+}
+
+absl::Status ParseCapture(const Json& request, CaptureLimits* out) {
+  absl::Status status =
+      TakeNumber<uint32_t>(request, "snaplen", 64, CaptureLimits::kLongestFrame, &out->snaplen);
+  if (status.ok()) status = TakeNumber<uint64_t>(request, "packets", 1, UINT64_MAX, &out->packets);
+  return status;
 }
 
 absl::Status ParseSocketKinds(const Json& request, ControlRequest* out) {
@@ -79,6 +100,7 @@ absl::StatusOr<ControlRequest> ParseControlRequest(const std::string& line) {
   if (!info.ok()) return info.status();
   request.info = *info;
   if (absl::Status s = ParseSocketKinds(json, &request); !s.ok()) return s;
+  if (absl::Status s = ParseCapture(json, &request.capture); !s.ok()) return s;
   const auto setting = Text(json, "name");
   if (!setting.ok()) return setting.status();
   request.name = *setting;
@@ -109,6 +131,7 @@ absl::Status ControlCommands::Run(const ControlRequest& request, RowSink sink) {
       return RunSysctlGet(request.name, sink);
     case Command::kSysctlSet:
       return RunSysctlSet(request.name, request.value, sink);
+    case Command::kCapture:
     case Command::kShutdown:
       break;
   }

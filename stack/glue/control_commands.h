@@ -17,6 +17,14 @@
 
 namespace usher {
 
+// What a capture takes; see PacketCapture.
+struct CaptureLimits {
+  static constexpr uint32_t kLongestFrame =
+      9216;                          // the longest frame there is, where none is given
+  uint32_t snaplen = kLongestFrame;  // most bytes of a frame
+  uint64_t packets = UINT64_MAX;     // ends it
+};
+
 // One request line, understood.
 struct ControlRequest {
   enum class Command : uint8_t {
@@ -26,6 +34,7 @@ struct ControlRequest {
     kCounters,
     kSysctlGet,
     kSysctlSet,
+    kCapture,
     kShutdown
   };
   Command command = Command::kStatus;
@@ -34,6 +43,7 @@ struct ControlRequest {
   bool info = false;         // sockets: with what ss -i shows
   std::string name;          // sysctl; empty: all
   std::string value;
+  CaptureLimits capture;
 };
 
 // InvalidArgument: not JSON, or not a request; the message says what is wrong with it.
@@ -52,7 +62,8 @@ class ControlCommands {
   ControlCommands(Stack& stack, std::string instance, const std::atomic<bool>& stop);
 
   // Sends the rows to `sink`. Unavailable: a shard does not answer. NotFound, InvalidArgument: of
-  // a sysctl. kShutdown is not answered here.
+  // a sysctl. kCapture and kShutdown are
+  // not answered here.
   absl::Status Run(const ControlRequest& request, RowSink sink);
 
   // The parts, for telemetry.

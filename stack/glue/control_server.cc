@@ -170,6 +170,7 @@ void ControlServer::Reap(bool all) {
     if (all || it->done) {
       it->thread.join();
       close(it->fd);
+      if (it->file >= 0) close(it->file);
       it = clients_.erase(it);
     } else {
       ++it;
@@ -182,12 +183,12 @@ void ControlServer::Serve(Client& client) {
   std::string input;
   char buffer[4096];
   while (!stop_) {
-    const ssize_t n = recv(client.fd, buffer, sizeof(buffer), 0);
+    const ssize_t n = Receive(client, buffer, sizeof(buffer));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     input.append(buffer, static_cast<size_t>(n));
     for (size_t end; (end = input.find('\n')) != std::string::npos && !stop_;) {
-      Answer(client.fd, input.substr(0, end));
+      Answer(client, input.substr(0, end));
       input.erase(0, end + 1);
     }
     if (input.size() > kMaxRequestBytes) break;
@@ -196,7 +197,42 @@ void ControlServer::Serve(Client& client) {
   client.done = true;
 }
 
-void ControlServer::Answer(int fd, const std::string& line) {
+// As recv; a descriptor that comes along becomes the client's file.
+ssize_t ControlServer::Receive(Client& client, char* buffer, size_t size) {
+  iovec bytes = {buffer, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t n = recvmsg(client.fd, &message, MSG_CMSG_CLOEXEC);
+  const cmsghdr* header = n < 0 ? nullptr : CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+    if (client.file >= 0) close(client.file);
+    std::memcpy(&client.file, CMSG_DATA(header), sizeof(int));
+  }
+  return n;
+}
+
+// Ends when the client says no more: it shuts its side down, or is gone.
+absl::Status ControlServer::Capture(Client& client, const CaptureLimits& limits) {
+  if (!options_.capture) return absl::UnimplementedError("capture: this server has no DPDK ports");
+  if (client.file < 0) return absl::InvalidArgumentError("capture: no file came with the request");
+  const auto ended = [this, &client] {
+    pollfd hears = {client.fd, POLLRDHUP, 0};
+    return stop_ || (poll(&hears, 1, 0) == 1 && hears.revents != 0);
+  };
+  CaptureResult result;
+  const absl::Status status = options_.capture(limits, client.file, ended, &result);
+  close(std::exchange(client.file, -1));
+  const nlohmann::json row = {{"packets", result.packets}, {"dropped", result.dropped}};
+  if (status.ok()) SendAll(client.fd, row.dump() + '\n');
+  return status;
+}
+
+void ControlServer::Answer(Client& client, const std::string& line) {
+  const int fd = client.fd;
   const auto request = ParseControlRequest(line);
   if (!request.ok()) {
     SendAll(fd, ErrorLine(request.status()));
@@ -206,6 +242,11 @@ void ControlServer::Answer(int fd, const std::string& line) {
   if (request->command == ControlRequest::Command::kShutdown) {
     SendAll(fd, end);
     if (options_.on_shutdown) options_.on_shutdown();
+    return;
+  }
+  if (request->command == ControlRequest::Command::kCapture) {
+    const absl::Status status = Capture(client, request->capture);
+    SendAll(fd, status.ok() ? end : ErrorLine(status));
     return;
   }
   std::string output;

@@ -17,11 +17,21 @@
 
 namespace usher {
 
+struct CaptureResult {
+  uint64_t packets = 0;
+  uint64_t dropped = 0;  // came faster than they were written
+};
+
 struct ControlOptions {
   std::string directory;  // where usher.sock is made: EAL's runtime directory
   std::string instance;   // EAL's --file-prefix
   // Asks the program to end; called from a thread of the server's, must not block.
   std::function<void()> on_shutdown;
+  // Writes what the ports receive and send to `fd`, as pcapng, until ended() or the limits say so,
+  // and tells how much that was; may be empty. Called from a thread of the server's.
+  std::function<absl::Status(const CaptureLimits& limits, int fd,
+                             const std::function<bool()>& ended, CaptureResult* result)>
+      capture;
   // Called first on each of the server's threads; may be empty. For moving it off the shards'
   // cores.
   std::function<void()> on_thread_start;
@@ -51,6 +61,7 @@ class ControlServer {
  private:
   struct Client {
     int fd = -1;
+    int file = -1;  // that came with a request (SCM_RIGHTS)
     std::atomic<bool> done = false;
     std::thread thread;
   };
@@ -62,7 +73,9 @@ class ControlServer {
   void Admit(int fd);
   void Reap(bool all);
   void Serve(Client& client);
-  void Answer(int fd, const std::string& line);
+  ssize_t Receive(Client& client, char* buffer, size_t size);
+  void Answer(Client& client, const std::string& line);
+  absl::Status Capture(Client& client, const CaptureLimits& limits);
 
   const ControlOptions options_;
   std::string path_;

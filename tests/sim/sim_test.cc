@@ -20,7 +20,7 @@ constexpr uint16_t kPort = 80;
 class Simulation {
  public:
   // With a `capture` every frame sent is written to it, interface 0 the client's, 1 the server's.
-  explicit Simulation(uint64_t seed, test::PcapngWriter* capture = nullptr)
+  explicit Simulation(uint64_t seed, test::PcapngFile* capture = nullptr)
       : capture_(capture), random_(seed * 0x9e3779b97f4a7c15u + 1) {
     const bool v6 = Chance(500);
     const bool tight = Chance(150);  // few packet buffers
@@ -207,7 +207,7 @@ class Simulation {
       std::cerr << now_.us() - 1'000'000'000 << (host == 0 ? " C " : " S ") << *s << "\n";
   }
 
-  test::PcapngWriter* capture_;
+  test::PcapngFile* capture_;
   uint64_t digest_ = 0xcbf29ce484222325u;
   const bool trace_ = std::getenv("USHER_SIM_TRACE") != nullptr;
   SeededRandom random_;
@@ -233,7 +233,7 @@ TEST_P(SimulationTest, EveryByteArrivesAndNothingIsLeft) {
   Simulation(GetParam()).Run();
   if (!HasFailure()) return;
   const std::string file = "sim-" + seed + ".pcapng";
-  test::PcapngWriter capture(file, {"client", "server"});
+  test::PcapngFile capture(file, {"client", "server"});
   Simulation(GetParam(), &capture).Run();
   std::cerr << "the run is captured in " << std::filesystem::absolute(file).string() << "\n";
 }

@@ -156,6 +156,30 @@ absl::Status Client::Ask(const Json& request, const std::function<bool(const Jso
   const std::string question = request.dump() + '\n';
   // What the server says before it hangs up (a refusal) is worth more than that this fails.
   (void)!send(fd_, question.data(), question.size(), MSG_NOSIGNAL);
+  return ReadAnswer(row);
+}
+
+absl::Status Client::AskWithFile(const Json& request, int file,
+                                 const std::function<bool(const Json&)>& row) {
+  std::string question = request.dump() + '\n';
+  iovec bytes = {question.data(), question.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &file, sizeof(int));
+  if (sendmsg(fd_, &message, MSG_NOSIGNAL) < 0)
+    return absl::UnavailableError(absl::StrCat("the server: ", std::strerror(errno)));
+  return ReadAnswer(row);
+}
+
+absl::Status Client::ReadAnswer(const std::function<bool(const Json&)>& row) {
   std::string line;
   while (ReadLine(&line)) {
     const Json answer = Json::parse(line, nullptr, /*allow_exceptions=*/false);

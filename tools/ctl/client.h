@@ -41,6 +41,11 @@ class Client {
                    const std::function<bool(const nlohmann::json&)>& row);
   // All rows of the answer.
   absl::StatusOr<std::vector<nlohmann::json>> Ask(const nlohmann::json& request);
+  // As Ask; `file` goes along with the request, and stays the caller's.
+  absl::Status AskWithFile(const nlohmann::json& request, int file,
+                           const std::function<bool(const nlohmann::json&)>& row);
+  // For a handler of signals: shutdown(descriptor(), SHUT_WR) tells the server that it was enough.
+  int descriptor() const { return fd_; }
   // Waits until the server has gone; false after `limit_s`.
   bool WaitForEnd(int limit_s);
 
@@ -49,6 +54,7 @@ class Client {
  private:
   Client(Instance instance, int fd) : instance_(std::move(instance)), fd_(fd) {}
   bool ReadLine(std::string* line);
+  absl::Status ReadAnswer(const std::function<bool(const nlohmann::json&)>& row);
 
   Instance instance_;
   int fd_;

@@ -25,12 +25,26 @@ TEST(ParseControlRequestTest, TakesWhatIsRight) {
   EXPECT_EQ(set->value, "9");
 }
 
+TEST(ParseControlRequestTest, CaptureHasLimits) {
+  const auto whole = ParseControlRequest(R"({"command":"capture"})");
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->command, ControlRequest::Command::kCapture);
+  EXPECT_EQ(whole->capture.snaplen, CaptureLimits::kLongestFrame);
+  EXPECT_EQ(whole->capture.packets, UINT64_MAX);
+  const auto some = ParseControlRequest(R"({"command":"capture","snaplen":96,"packets":10})");
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(some->capture.snaplen, 96u);
+  EXPECT_EQ(some->capture.packets, 10u);
+}
+
 TEST(ParseControlRequestTest, RefusesWhatIsWrong) {
   for (const char* line :
        {"", "x", "[]", "1", "{", R"({"command":5})", R"({"command":"reboot"})", R"({})",
         R"({"command":"sockets","info":1})", R"({"command":"sockets","requests":"yes"})",
         R"({"command":"sysctl-set"})", R"({"command":"sysctl-get","name":7})", "\xff\xfe",
-        R"({"command":"status","per_shard":null})"}) {
+        R"({"command":"status","per_shard":null})", R"({"command":"capture","snaplen":63})",
+        R"({"command":"capture","snaplen":9217})", R"({"command":"capture","packets":0})",
+        R"({"command":"capture","packets":-1})", R"({"command":"capture","packets":"1"})"}) {
     SCOPED_TRACE(line);
     EXPECT_EQ(ParseControlRequest(line).status().code(), absl::StatusCode::kInvalidArgument);
   }

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <future>
+#include <thread>
 
 #include "tests/unit/glue/control_fixture.h"
 #include "tools/ctl/client.h"
@@ -43,6 +45,7 @@ class ControlServerTest : public ControlTest {
     options.directory = base_ + "/" + instance;
     options.instance = instance;
     options.on_shutdown = [this] { shutdown_.set_value(); };
+    options.capture = capture_;
     return ControlServer::Start(*stack_, std::move(options));
   }
   void Serve() {
@@ -59,6 +62,7 @@ class ControlServerTest : public ControlTest {
   std::string base_;
   std::vector<std::string> instances_;
   std::promise<void> shutdown_;
+  decltype(ControlOptions::capture) capture_;
   std::unique_ptr<ControlServer> server_;
 };
 
@@ -131,6 +135,53 @@ TEST_F(ControlServerTest, ShutdownIsPassedOn) {
   shutdown_.get_future().wait();
   server_.reset();
   EXPECT_TRUE(client.WaitForEnd(5));
+}
+
+TEST_F(ControlServerTest, ACaptureGetsTheCallersFile) {
+  std::promise<void> begun;
+  capture_ = [&begun](const CaptureLimits& limits, int fd, const std::function<bool()>& ended,
+                      CaptureResult* result) {
+    EXPECT_EQ(limits.snaplen, 96u);
+    EXPECT_EQ(write(fd, "frames", 6), 6);
+    begun.set_value();
+    while (!ended()) usleep(1000);
+    *result = {.packets = 3, .dropped = 1};
+    return absl::OkStatus();
+  };
+  Serve();
+  Client client = Open();
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  // As usherctl's handler of Ctrl-C does.
+  std::thread interrupt([&] {
+    begun.get_future().wait();
+    shutdown(client.descriptor(), SHUT_WR);
+  });
+  std::vector<Json> rows;
+  const absl::Status status =
+      client.AskWithFile(Json{{"command", "capture"}, {"snaplen", 96}}, pipe_fds[1],
+                         [&rows](const Json& row) { return rows.push_back(row), true; });
+  interrupt.join();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(rows, testing::ElementsAre(Json{{"packets", 3}, {"dropped", 1}}));
+  close(pipe_fds[1]);
+  char bytes[16];
+  EXPECT_EQ(read(pipe_fds[0], bytes, sizeof(bytes)), 6);  // and then its end: nobody else has it
+  EXPECT_EQ(read(pipe_fds[0], bytes, sizeof(bytes)), 0);
+  close(pipe_fds[0]);
+}
+
+TEST_F(ControlServerTest, ACaptureNeedsAFileAndPorts) {
+  Serve();
+  EXPECT_EQ(Open().Ask(Json{{"command", "capture"}}).status().code(),
+            absl::StatusCode::kUnimplemented);
+  server_.reset();
+  capture_ = [](auto&&...) { return absl::OkStatus(); };
+  Serve();
+  Client client = Open();
+  EXPECT_EQ(client.Ask(Json{{"command", "capture"}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(client.Ask(Json{{"command", "status"}}).ok());
 }
 
 TEST_F(ControlServerTest, TooManyClientsAreRefusedAndPlacesComeFree) {
