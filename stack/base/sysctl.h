@@ -72,6 +72,9 @@ struct Sysctls {
   int32_t tcp_pacing_ss_ratio = 200;  // per cent of the delivery rate in slow start
   int32_t tcp_pacing_ca_ratio = 120;  // per cent after it
   int32_t tcp_autocorking = 1;
+  int32_t tcp_min_tso_segs = 2;  // of a large segment that the port cuts
+  int32_t tcp_tso_rtt_log =
+      9;                   // its size grows with shorter round trips: by 2^-(RTT in us >> this)
   int32_t tcp_stdurg = 0;  // 1: the urgent pointer points at the urgent byte, not behind it
 
   // net.ipv4: buffers

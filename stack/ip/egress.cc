@@ -1,5 +1,7 @@
 #include "stack/ip/egress.h"
 
+#include <algorithm>
+
 #include "stack/ip/interface.h"
 #include "stack/wire/checksum.h"
 #include "stack/wire/ipv4.h"
@@ -13,9 +15,11 @@ constexpr uint8_t IpHeaderSize(bool v4) { return v4 ? Ipv4Header::kSize : Ipv6He
 
 constexpr size_t kTcpChecksumAt = 16;
 
-// Completes the TCP checksum, or leaves for the port what it wants to find in the field.
+// Completes the TCP checksum, or leaves for the port what it wants to find in the field: of a
+// segment that it will cut, the pseudo-header's sum without a length.
 void WriteTcpChecksum(uint8_t* tcp, const TcpSend& send, bool by_port) {
-  const auto length = static_cast<uint32_t>(send.header_length + send.payload_length);
+  const auto length =
+      send.tso_mss != 0 ? 0u : static_cast<uint32_t>(send.header_length + send.payload_length);
   const uint32_t pseudo = checksum::PseudoHeader(send.local, send.remote, IpProtocol::kTcp, length);
   if (by_port) {
     StoreRaw(tcp + kTcpChecksumAt, checksum::Fold(pseudo));
@@ -111,6 +115,39 @@ bool Egress::checksums_by_port(const Path& path) const {
   return (interfaces_[path.interface]->link().tx_flags() & kTxTcpChecksum) != 0;
 }
 
+uint16_t Egress::tso_bytes(const Path& path) const {
+  return interfaces_[path.interface]->link().tso_bytes();
+}
+
+bool Egress::Extend(TxFrame& frame, uint32_t bytes) {
+  Link& link = interfaces_[frame.path.interface]->link();
+  BufferHeader* const first = HeaderOf(frame.packet.handle);
+  const auto before = static_cast<uint16_t>(frame.l4 - frame.packet.data);
+  first->payload = frame.packet.data;
+  first->payload_length = static_cast<uint16_t>(before + std::min(bytes, frame.room));
+  first->next = nullptr;
+  BufferHeader* last = first;
+  for (uint32_t done = std::min(bytes, frame.room); done < bytes;) {
+    Packet more;
+    if (!link.Allocate(&more)) {
+      while (first->next != nullptr) {
+        BufferHeader* const h = first->next;
+        first->next = h->next;
+        link.Free(HandleOf(h));
+      }
+      return false;
+    }
+    BufferHeader* const h = HeaderOf(more.handle);
+    const uint32_t n = std::min(bytes - done, kBufferRoom);
+    h->payload = RoomOf(more.handle);
+    h->payload_length = static_cast<uint16_t>(n);
+    h->next = nullptr;
+    last = last->next = h;
+    done += n;
+  }
+  return true;
+}
+
 bool Egress::Begin(const Path& path, Family family, TxFrame* frame, bool control) {
   Link& link = interfaces_[path.interface]->link();
   if (!(control ? link.AllocateControl(&frame->packet) : link.Allocate(&frame->packet)))
@@ -153,14 +190,15 @@ void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
   const auto l4_size = static_cast<uint16_t>(send.header_length + send.payload_length);
 
   const uint16_t offloads = link.tx_flags();
-  WriteTcpChecksum(frame.l4, send, (offloads & kTxTcpChecksum) != 0);
+  WriteTcpChecksum(frame.l4, send, send.tso_mss != 0 || (offloads & kTxTcpChecksum) != 0);
   TxPacket packet{.data = frame.packet.data,
                   .handle = frame.packet.handle,
                   .length = static_cast<uint16_t>(l2_size + ip_size + l4_size),
-                  .flags = static_cast<uint16_t>(offloads & kTxTcpChecksum),
+                  .flags = static_cast<uint8_t>(offloads & kTxTcpChecksum),
                   .l2_length = l2_size,
                   .l3_length = ip_size,
-                  .l4_length = send.header_length};
+                  .l4_length = static_cast<uint8_t>(send.header_length),
+                  .tso_mss = send.tso_mss};
   if (v4) {
     WriteIpv4Header(ip, send, static_cast<uint16_t>(ip_size + l4_size));
     packet.flags |= kTxIpv4;
@@ -178,9 +216,11 @@ void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
     counters_.Add(Counter::Ip6OutTransmits);
     counters_.Add(Counter::Ip6OutOctets, ip_size + l4_size);
   }
-  if (static_cast<uint32_t>(ip_size + l4_size) > link.mtu()) [[unlikely]] {
+  const uint32_t longest =
+      send.tso_mss != 0 ? uint32_t{send.header_length} + send.tso_mss : uint32_t{l4_size};
+  if (ip_size + longest > link.mtu()) [[unlikely]] {
     counters_.Add(v4 ? Counter::IpFragFails : Counter::Ip6FragFails);
-    link.Free(packet.handle);
+    link.Free(packet);
   } else if (frame.reply) {
     link.Send(packet);
   } else {
@@ -198,7 +238,7 @@ void Egress::SendToNeighbour(const Path& path, const TxPacket& packet, const Tcp
     // A buffer goes out by the port whose pool it is from: a flow does not change interfaces.
     if (!FindPath(send.local, send.remote, &anew) || anew.interface != path.interface) {
       counters_.Add(v4 ? Counter::IpOutNoRoutes : Counter::Ip6OutNoRoutes);
-      interface->link().Free(packet.handle);
+      interface->link().Free(packet);
       return;
     }
     neighbour = anew.neighbour;

@@ -52,6 +52,7 @@ struct TcpSend {
   uint32_t payload_sum;  // partial Internet checksum of the payload (wire/checksum.h); 0 if none;
                          // not looked at where the port computes it (see checksums_by_port)
   uint8_t tos = 0;       // with ECN bits
+  uint16_t tso_mss = 0;  // not 0: the port cuts the payload into segments of so many bytes
   uint8_t hop_limit = 64;
 };
 
@@ -85,6 +86,14 @@ class Egress {
   // Takes a buffer for a packet along `path`. False: pool empty (UsherNoBuffer counted). `control`
   // may draw on the reserve: for what has no payload and keeps connections going (ACK, RST, FIN).
   bool Begin(const Path& path, Family family, TxFrame* frame, bool control = false);
+
+  // Most bytes of payload of one segment that the port of `path` cuts itself (TSO); 0: it cannot.
+  uint16_t tso_bytes(const Path& path) const;
+
+  // Prepares a frame just begun for a segment that the port will cut: adds buffers until there is
+  // room for `bytes` from l4 on. False: no buffers, and the frame is as before. What goes where:
+  // ForEachBuffer of packet/pool.h.
+  bool Extend(TxFrame& frame, uint32_t bytes);
 
   // Turns a received packet round in its own buffer: the answer goes to the link address it came
   // from. Takes the packet's buffer over; `received.packet.handle` becomes null. frame->l4 may

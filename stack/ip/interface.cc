@@ -309,7 +309,7 @@ void Interface::SendPending(const TxPacket& packet, const MacAddress& link_addre
 
 void Interface::DropPending(const TxPacket& packet, const IpAddress& target) {
   counters_.Add(target.is_v4() ? Counter::UsherArpPendingDropped : Counter::UsherNdPendingDropped);
-  link_.Free(packet.handle);
+  link_.Free(packet);
 }
 
 void Interface::NeighbourUnreachable(const IpAddress& target) {

@@ -20,7 +20,7 @@ Link::Link(Port& port, uint16_t mtu, uint16_t vlan, const NetworkLimits& limits,
 }
 
 Link::~Link() {
-  for (uint32_t i = tx_begin_; i < tx_end_; ++i) Free(tx_[i].handle);
+  for (uint32_t i = tx_begin_; i < tx_end_; ++i) Free(tx_[i]);
   for (void* handle : reserve_) Free(handle);
 }
 
@@ -55,7 +55,7 @@ bool Link::MakeRoom(const TxPacket& packet) {
   }
   if (tx_end_ < tx_.size()) return true;
   counters_.Add(Counter::UsherTxDropped);
-  Free(packet.handle);
+  Free(packet);
   return false;
 }
 

@@ -38,6 +38,8 @@ class Link {
   uint16_t mtu() const { return mtu_; }
   PacketPool& pool() { return port_.pool(); }
   uint16_t tx_flags() const { return tx_flags_; }
+  // Most bytes of payload of a segment that the port cuts; 0: it does not.
+  uint16_t tso_bytes() const { return port_.capabilities().tso_bytes; }
 
   // A buffer for a packet; false if there is none (UsherNoBuffer counted). One for control, which
   // is what keeps connections alive (ARP, NDP, bare acknowledgments, resets), may come from the
@@ -75,6 +77,7 @@ class Link {
     if (tx_end_ - tx_begin_ >= kBurstSize && !stalled_) Push();
   }
   void Free(void* handle) { pool().Free(handle); }
+  void Free(const TxPacket& packet) { pool().Free(packet); }
 
   // Offers the queue to the port; what it does not take stays queued.
   void Flush() {

@@ -29,7 +29,7 @@ struct Packet {
 };
 static_assert(sizeof(Packet) == 24);
 
-enum TxFlag : uint16_t {
+enum TxFlag : uint8_t {
   kTxIpv4 = 1 << 0,        // the packet is IPv4; otherwise IPv6
   kTxIpChecksum = 1 << 1,  // the port computes the IPv4 header checksum
   kTxTcpChecksum =
@@ -37,14 +37,19 @@ enum TxFlag : uint16_t {
 };
 
 // A frame to send. A port that takes it owns the buffer from then on.
+//
+// With `tso_mss` it is a large TCP segment, which the port cuts into segments of so many bytes of
+// payload (only for ports that can: PortCapabilities::tso_bytes). Only such a frame may lie in more
+// than one buffer: see ForEachBuffer in packet/pool.h.
 struct TxPacket {
   uint8_t* data = nullptr;
   void* handle = nullptr;
-  uint16_t length = 0;
-  uint16_t flags = 0;     // TxFlag
-  uint8_t l2_length = 0;  // header lengths in bytes, given where a checksum flag is set
+  uint16_t length = 0;    // of the whole frame, all buffers
+  uint8_t flags = 0;      // TxFlag
+  uint8_t l2_length = 0;  // header lengths in bytes, given where a checksum flag or tso_mss is set
   uint8_t l3_length = 0;
-  uint16_t l4_length = 0;
+  uint8_t l4_length = 0;
+  uint16_t tso_mss = 0;
 };
 static_assert(sizeof(TxPacket) == 24);
 

@@ -50,6 +50,17 @@ inline uint8_t* RoomOf(void* handle) {
   return static_cast<uint8_t*>(handle) + kDriverHeaderSize + kBufferHeaderSize;
 }
 
+// The buffers of a large frame (TxPacket::tso_mss) are linked by BufferHeader::next; payload and
+// payload_length say what is in each of them, the first included. Calls `use` with each.
+template <class Use>
+void ForEachBuffer(const TxPacket& packet, const Use& use) {
+  for (BufferHeader* h = HeaderOf(packet.handle); h != nullptr;) {
+    BufferHeader* const next = h->next;  // `use` may free it
+    use(*h);
+    h = next;
+  }
+}
+
 // The buffers of one shard's queue pair. Not thread-safe: used by the shard's thread only. A small
 // stack of handles in front of the driver's pool keeps the virtual calls to one per kBurstSize.
 class PacketPool {
@@ -72,6 +83,12 @@ class PacketPool {
   void Free(void* handle) {
     if (cached_ == cache_.size()) Spill();
     cache_[cached_++] = handle;
+  }
+  // Gives back all buffers of a frame that was not sent.
+  void Free(const TxPacket& packet) {
+    if (packet.tso_mss == 0) [[likely]]
+      return Free(packet.handle);
+    ForEachBuffer(packet, [this](BufferHeader& h) { Free(HandleOf(&h)); });
   }
 
   // Buffers in the pool now, those in front of it included (test and telemetry; may be slow).

@@ -33,12 +33,22 @@ void HeapPool::DriverFree(std::span<void* const> handles) {
   free_.insert(free_.end(), handles.begin(), handles.end());
 }
 
+std::vector<uint8_t> BytesOf(const TxPacket& packet) {
+  if (packet.tso_mss == 0) return {packet.data, packet.data + packet.length};
+  std::vector<uint8_t> bytes;
+  bytes.reserve(packet.length);
+  ForEachBuffer(packet, [&bytes](const BufferHeader& h) {
+    bytes.insert(bytes.end(), h.payload, h.payload + h.payload_length);
+  });
+  return bytes;
+}
+
 MemoryPort::MemoryPort(HeapPool& pool, const MacAddress& mac, const PortCapabilities& capabilities)
     : Port(pool, mac, capabilities) {}
 
 MemoryPort::~MemoryPort() {
   for (const Packet& p : received_) pool().Free(p.handle);
-  for (const TxPacket& p : sent_) pool().Free(p.handle);
+  for (const TxPacket& p : sent_) pool().Free(p);
 }
 
 bool MemoryPort::Inject(std::span<const uint8_t> frame, uint16_t flags) {
@@ -55,8 +65,8 @@ std::vector<uint8_t> MemoryPort::TakeSent() {
   if (sent_.empty()) return {};
   const TxPacket p = sent_.front();
   sent_.pop_front();
-  std::vector<uint8_t> frame(p.data, p.data + p.length);
-  pool().Free(p.handle);
+  std::vector<uint8_t> frame = BytesOf(p);
+  pool().Free(p);
   return frame;
 }
 

@@ -28,6 +28,9 @@ class HeapPool final : public PacketPool {
   std::vector<void*> free_;
 };
 
+// A frame's bytes, copied out of all of its buffers.
+std::vector<uint8_t> BytesOf(const TxPacket& packet);
+
 // Frames given to Inject() are received by the stack; frames the stack sends wait in sent().
 class MemoryPort final : public Port {
  public:

@@ -16,6 +16,8 @@ struct PortCapabilities {
   uint16_t tx_flags = 0;      // the TxFlag bits it honours
   bool rss = false;           // spreads flows over queues itself
   uint16_t max_frame = 1514;  // longest frame it sends, without check sequence
+  // Most bytes of payload of a TCP segment that it cuts into segments itself (TSO); 0: it cannot.
+  uint16_t tso_bytes = 0;
 };
 
 // A queue pair. All calls come from the thread of the one shard that owns it, except where noted.

@@ -59,11 +59,12 @@ struct HandshakeResult {
 
 // Settings of one connection; a listener hands its own to its children.
 struct TcpOptionsSet {
-  bool no_delay : 1 = false;    // TCP_NODELAY
-  bool cork : 1 = false;        // TCP_CORK
-  bool keepalive : 1 = false;   // SO_KEEPALIVE
-  bool linger : 1 = false;      // SO_LINGER
-  bool oob_inline : 1 = false;  // SO_OOBINLINE
+  bool no_delay : 1 = false;     // TCP_NODELAY
+  bool cork : 1 = false;         // TCP_CORK
+  bool more_coming : 1 = false;  // MSG_MORE, until the next write without it
+  bool keepalive : 1 = false;    // SO_KEEPALIVE
+  bool linger : 1 = false;       // SO_LINGER
+  bool oob_inline : 1 = false;   // SO_OOBINLINE
   uint8_t keepalive_probes = 0;
   uint8_t syn_retries = 0;  // TCP_SYNCNT of an active open; 0: tcp_syn_retries
   std::optional<CongestionAlgorithm> congestion;  // TCP_CONGESTION; none: tcp_congestion_control
@@ -209,6 +210,7 @@ class TcpConnection {
   // What is to leave next, and if nothing, why.
   struct NextSegment {
     uint32_t length = 0;
+    uint16_t tso_mss = 0;  // not 0: the port cuts it into segments of so many bytes
     bool fin = false;
     SendLimit limit = SendLimit::kApplication;
     bool send = false;
@@ -284,12 +286,14 @@ class TcpConnection {
   bool AckDueNow(const TcpContext& ctx) const;
   bool HasUnsent() const;
   bool MaySend() const;
-  NextSegment ChooseNext(TcpContext& ctx, uint32_t max_payload) const;
+  bool HoldsBackSmall() const;
+  NextSegment ChooseNext(TcpContext& ctx, uint32_t max_payload, uint32_t at_once) const;
   void SendData(TcpContext& ctx);
   bool SendNew(TcpContext& ctx, const NextSegment& next, bool window_probe = false);
   void NoteDataSent(TcpContext& ctx);
   void EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length, uint16_t flags,
-                   bool new_data = false);
+                   bool new_data = false, uint16_t tso_mss = 0);
+  bool BeginData(TcpContext& ctx, TxFrame* frame, uint32_t length, uint16_t tso_mss);
   void AckSent();
   uint32_t SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const;
   uint32_t SackOptionSize(const TcpContext& ctx) const;
@@ -313,6 +317,13 @@ class TcpConnection {
                bool resent = false);
   bool ResendSyn(TcpContext& ctx);
   void UpdateMss(TcpContext& ctx);
+
+  // -- tso.cc: large segments --
+  uint32_t SegmentsAtOnce(const TcpContext& ctx, uint32_t segment) const;
+  uint32_t LargeLength(const TcpContext& ctx, uint32_t segment, uint32_t at_once, uint32_t unsent,
+                       uint32_t window) const;
+  void FillLarge(TcpContext& ctx, const TxFrame& frame, uint32_t header_length, Seq seq,
+                 uint32_t length);
 
   // -- timers.cc --
   void ArmTimers(TcpContext& ctx);
@@ -452,6 +463,7 @@ class TcpConnection {
   bool shut_read_ : 1 = false;
   bool error_reported_ : 1 = false;
   bool acked_much_ : 1 = false;     // 1 GiB or more: as much as any window
+  bool more_coming_ : 1 = false;    // the last write had MSG_MORE
   bool write_blocked_ : 1 = false;  // a Write was cut short: kEventWritable is due
   bool retransmit_due_ : 1 = false;
   bool send_new_first_ : 1 = false;

@@ -87,9 +87,18 @@ bool TcpConnection::MaySend() const {
          state_ != TcpState::kTimeWait;
 }
 
-// RFC 9293 section 3.8.6.2.1 (silly window avoidance of the sender), Nagle's rule (3.7.4) in
-// Minshall's form, as Linux has it: only a small segment in flight holds back another.
-TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t max_payload) const {
+// Nagle's rule (RFC 9293 section 3.7.4) in Minshall's form, as Linux has it: only a small segment
+// in flight holds back another.
+bool TcpConnection::HoldsBackSmall() const {
+  if (options_.cork || options_.more_coming) return true;
+  const bool small_in_flight = snd_sml_ > snd_una_ && snd_sml_ <= snd_nxt_;
+  return !options_.no_delay && snd_nxt_ != snd_una_ && small_in_flight;
+}
+
+// RFC 9293 section 3.8.6.2.1 (silly window avoidance of the sender), and Nagle's rule. `at_once`
+// segments may leave as one.
+TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t max_payload,
+                                                     uint32_t at_once) const {
   NextSegment next;
   if (fin_sent_) return next;
   const uint32_t unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
@@ -98,16 +107,22 @@ TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t m
   const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
   if (window <= 0) return next;  // a FIN takes a number of the window, too
   next.length = std::min(unsent, max_payload);
+  if (at_once > 1 && unsent > max_payload) {
+    const uint32_t large =
+        LargeLength(ctx, max_payload, at_once, unsent, static_cast<uint32_t>(window));
+    if (large > max_payload) {
+      next.length = large;
+      next.tso_mss = static_cast<uint16_t>(max_payload);
+    }
+  }
   if (unsent != 0) {
     if (next.length > static_cast<uint32_t>(window)) {
       next.length = static_cast<uint32_t>(window);
       if (snd_nxt_ != snd_una_ || next.length < max_window_ / 2) return next;
-    } else if (next.length < max_payload && !fin_queued_) {
-      const bool small_in_flight = snd_sml_ > snd_una_ && snd_sml_ <= snd_nxt_;
-      if (options_.cork || (!options_.no_delay && snd_nxt_ != snd_una_ && small_in_flight))
-        return next;
+    } else if (next.length < max_payload && !fin_queued_ && HoldsBackSmall()) {
+      return next;
     }
-    if (control_.SendBudget(Recovery(ctx)) < next.length) {
+    if (next.tso_mss == 0 && control_.SendBudget(Recovery(ctx)) < next.length) {
       next.limit = SendLimit::kCongestion;
       return next;
     }
@@ -135,8 +150,10 @@ void TcpConnection::SendData(TcpContext& ctx) {
     if (SendMtuProbe(ctx)) return;
     sent_new = sent_data = snd_nxt_ != before;
   }
+  const bool much = WriteEnd() - snd_nxt_ > static_cast<int32_t>(max_payload);
+  const uint32_t at_once = much ? SegmentsAtOnce(ctx, max_payload) : 1;
   for (;;) {
-    next = ChooseNext(ctx, max_payload);
+    next = ChooseNext(ctx, max_payload, at_once);
     if (!next.send || !SendNew(ctx, next)) break;
     sent_new = true;
     sent_data |= next.length != 0;
@@ -154,17 +171,35 @@ void TcpConnection::SendData(TcpContext& ctx) {
   }
 }
 
+// A frame with room for `length` bytes of payload. False: no buffers.
+bool TcpConnection::BeginData(TcpContext& ctx, TxFrame* frame, uint32_t length, uint16_t tso_mss) {
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), frame)) return false;
+  if (tso_mss == 0) [[likely]]
+    return true;
+  const uint32_t options = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
+  if (ctx.egress.Extend(*frame, TcpHeader::kSize + options + SackOptionSize(ctx) + length))
+    return true;
+  ctx.egress.Cancel(*frame);
+  return false;
+}
+
 // One new segment. False: no buffer or no record for it; tried again later.
 bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next, bool window_probe) {
   TxFrame frame;
-  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
+  if (!BeginData(ctx, &frame, next.length, next.tso_mss)) return false;
   const uint32_t space = next.length + (next.fin ? 1 : 0);
   if (!control_.OnSent(Recovery(ctx), snd_nxt_, space, next.fin ? SentSegment::kFin : 0)) {
     ctx.egress.Cancel(frame);
     return false;
   }
+  const uint32_t segments = next.tso_mss == 0 ? 1 : (next.length + next.tso_mss - 1) / next.tso_mss;
   uint16_t flags = TcpFlags::kAck;
-  if (snd_nxt_ + next.length == WriteEnd() && next.length != 0) flags |= TcpFlags::kPsh;
+  // As Linux: at the end of what was written, and on all that the port cuts.
+  const bool at_end = snd_nxt_ + next.length == WriteEnd() && !more_coming_;
+  if (next.length != 0 && (at_end || segments > 1 || window_probe)) {
+    flags |= TcpFlags::kPsh;
+    control_.MarkPushed(Recovery(ctx));
+  }
   if (next.fin) {
     flags |= TcpFlags::kFin;
     fin_sent_ = true;
@@ -172,12 +207,12 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next, bool windo
   const Seq seq = snd_nxt_;
   if (snd_una_ == snd_nxt_) last_progress_ = MilliStamp::Of(ctx.now);
   snd_nxt_ += space;
-  if (next.length != 0 && next.length < mss_) snd_sml_ = snd_nxt_;
+  if (next.length != 0 && next.length < segments * mss_) snd_sml_ = snd_nxt_;
   persist_deadline_ = Instant::Never();
   persist_backoff_ = 0;
-  EmitSegment(ctx, frame, seq, next.length, flags, next.length != 0 && !window_probe);
-  ctx.counters.Add(Counter::TcpOutSegs);
-  ctx.counters.Add(Counter::TcpExtTCPOrigDataSent);
+  EmitSegment(ctx, frame, seq, next.length, flags, next.length != 0 && !window_probe, next.tso_mss);
+  ctx.counters.Add(Counter::TcpOutSegs, segments);
+  ctx.counters.Add(Counter::TcpExtTCPOrigDataSent, segments);
   return true;
 }
 
@@ -190,9 +225,10 @@ void TcpConnection::NoteDataSent(TcpContext& ctx) {
 }
 
 // Writes header, options and `length` payload bytes from `seq` on, and hands the packet on.
-// `new_data`: the payload was never sent before, and is no window probe's.
+// `new_data`: the payload was never sent before, and is no window probe's. `tso_mss`: see
+// BeginData.
 void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length,
-                                uint16_t flags, bool new_data) {
+                                uint16_t flags, bool new_data, uint16_t tso_mss) {
   uint8_t tos = 0;
   if (ecn_.in_use) [[unlikely]]
     tos = MarkEcn(new_data, &flags);
@@ -205,11 +241,14 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   h.window = AdvertiseWindow(ctx);
   if (urgent_.sending) [[unlikely]]
     MarkUrgent(seq, &h);
-  const size_t options_size = WriteOptions(ctx, length, frame.l4 + TcpHeader::kSize);
+  const size_t options_size =
+      WriteOptions(ctx, tso_mss == 0 ? length : tso_mss, frame.l4 + TcpHeader::kSize);
   h.Emit(frame.l4, options_size);
   const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
   uint32_t sum = 0;
-  if (length != 0)
+  if (tso_mss != 0) [[unlikely]]
+    FillLarge(ctx, frame, header_length, seq, length);
+  else if (length != 0)
     sum = send_buffer_.CopyOut(ctx.send_blocks, static_cast<uint32_t>(seq - DataBase()),
                                {frame.l4 + header_length, length});
   ctx.egress.CommitTcp(frame, {.local = tuple_.local,
@@ -217,7 +256,8 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .header_length = header_length,
                                .payload_length = static_cast<uint16_t>(length),
                                .payload_sum = sum,
-                               .tos = tos});
+                               .tos = tos,
+                               .tso_mss = tso_mss});
   if ((flags & TcpFlags::kAck) != 0) AckSent();
 }
 
@@ -384,12 +424,14 @@ uint16_t TcpConnection::AdvertiseWindow(TcpContext& ctx) {
 void TcpConnection::Retransmit(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
   retransmit_due_ = false;
+  const uint32_t segment = mss_ - SackOptionSize(ctx);
+  const uint32_t most = SegmentsAtOnce(ctx, segment) * segment;
   while (control_.SendBudget(rc) > 0) {
     if (!control_.MaySendNow(rc)) [[unlikely]] {
       retransmit_due_ = pacing_wait_ = true;
       return;
     }
-    const auto r = control_.NextRetransmission(rc, mss_ - SackOptionSize(ctx));
+    const auto r = control_.NextRetransmission(rc, most, segment);
     if (!r) return;
     if (r->seq != snd_una_ && r->seq + r->length > snd_una_ + snd_wnd_) return;
     if (!RetransmitOne(ctx, *r)) {
@@ -405,18 +447,24 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
 bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
   mtu_.probe = 0;  // what it would tell is not certain any more
   if (r.syn) return ResendSyn(ctx);
-  TxFrame frame;
-  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame)) return false;
   uint16_t flags = TcpFlags::kAck;
   uint32_t length = r.length;
   if (r.fin) {
     flags |= TcpFlags::kFin;
     --length;
   }
-  if (length != 0 && r.seq + length == WriteEnd()) flags |= TcpFlags::kPsh;
-  EmitSegment(ctx, frame, r.seq, length, flags);
+  uint16_t tso_mss = 0;
+  uint32_t segments = 1;
+  if (length > mss_ && ctx.egress.tso_bytes(path_) != 0) [[unlikely]] {
+    tso_mss = static_cast<uint16_t>(mss_ - SackOptionSize(ctx));
+    segments = (length + tso_mss - 1) / tso_mss;
+  }
+  TxFrame frame;
+  if (!BeginData(ctx, &frame, length, tso_mss)) return false;
+  if (r.push || segments > 1) flags |= TcpFlags::kPsh;
+  EmitSegment(ctx, frame, r.seq, length, flags, false, tso_mss);
   control_.CountResent(length);
-  ctx.counters.Add(Counter::TcpRetransSegs);  // and not OutSegs (RFC 4022)
+  ctx.counters.Add(Counter::TcpRetransSegs, segments);  // and not OutSegs (RFC 4022)
   return true;
 }
 

@@ -187,6 +187,17 @@ uint32_t SendBuffer::CopyOut(const SendBlockPool& pool, uint32_t offset,
   return sum;
 }
 
+void SendBuffer::Copy(const SendBlockPool& pool, uint32_t offset, std::span<uint8_t> dst) const {
+  USHER_DCHECK(offset <= size_ && dst.size() <= size_ - offset);
+  while (!dst.empty()) {
+    const std::span<const uint8_t> piece = Contiguous(pool, offset);
+    const size_t n = std::min(piece.size(), dst.size());
+    std::memcpy(dst.data(), piece.data(), n);
+    dst = dst.subspan(n);
+    offset += static_cast<uint32_t>(n);
+  }
+}
+
 std::span<const uint8_t> SendBuffer::Contiguous(const SendBlockPool& pool, uint32_t offset) const {
   if (offset >= size_) return {};
   uint32_t start = 0;

@@ -131,6 +131,9 @@ class SendBuffer {
   // sequential sending, and for a retransmission pass beside it.
   uint32_t CopyOut(const SendBlockPool& pool, uint32_t offset, std::span<uint8_t> dst) const;
 
+  // The same without the sum: for what the port sums.
+  void Copy(const SendBlockPool& pool, uint32_t offset, std::span<uint8_t> dst) const;
+
   // The bytes from `offset` on that lie in one piece: empty at the end of the buffer. Valid until
   // they are acknowledged.
   std::span<const uint8_t> Contiguous(const SendBlockPool& pool, uint32_t offset) const;

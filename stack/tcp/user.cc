@@ -275,6 +275,7 @@ IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
   ChargeMemory(ctx);
   if (n < data.size()) NoteWriteBlocked(ctx);
   if (n == 0) return {0, Error::kAgain};
+  more_coming_ = options_.more_coming;
   WantOutput(ctx);
   return {n, Error::kNone};
 }
@@ -356,7 +357,7 @@ void TcpConnection::Close(TcpContext& ctx) {
     Abort(ctx);
     return;
   }
-  options_.cork = false;
+  options_.cork = options_.more_coming = false;
   QueueFin(ctx);
   Orphan(ctx);
 }
@@ -423,7 +424,8 @@ void TcpConnection::Abort(TcpContext& ctx) {
 void TcpConnection::ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options) {
   const bool keepalive_changed = options.keepalive != options_.keepalive ||
                                  options.keepalive_time_s != options_.keepalive_time_s;
-  const bool may_send = options_.cork && !options.cork;
+  const bool may_send =
+      (options_.cork || options_.more_coming) && !options.cork && !options.more_coming;
   options_ = options;
   if (state_ == TcpState::kClosed) return;
   UpdateMss(ctx);

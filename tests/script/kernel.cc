@@ -15,11 +15,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <span>
+
+#include "stack/wire/checksum.h"
+#include "stack/wire/ip_protocol.h"
+#include "stack/wire/ipv4.h"
+#include "stack/wire/ipv6.h"
 
 namespace usher::script {
 namespace {
 
 int tun = -1;
+bool offloads = false;  // of the device
 
 int Fcntl(void*, int fd, int command, ...) {
   va_list list;
@@ -41,6 +48,27 @@ int NetdevSend(void*, const void* packet, size_t count) {
   return ::write(tun, packet, count) == static_cast<ssize_t>(count) ? 0 : -1;
 }
 
+// With offloads the kernel leaves TCP checksums to the device.
+void CompleteChecksum(std::span<uint8_t> packet) {
+  constexpr size_t kChecksumAt = 16;
+  size_t header = 0;
+  uint32_t sum = 0;
+  if (const auto v4 = Ipv4View::Parse(packet); v4 && v4->protocol() == IpProtocol::kTcp) {
+    header = v4->header_size();
+    sum = checksum::PseudoHeader(v4->src(), v4->dst(), IpProtocol::kTcp,
+                                 static_cast<uint32_t>(packet.size() - header));
+  } else if (packet[0] >> 4 == 6 && packet[6] == IpProtocol::kTcp) {
+    header = 40;
+    const Ipv6View v6 = *Ipv6View::Parse(packet);
+    sum = checksum::PseudoHeader(v6.src(), v6.dst(), IpProtocol::kTcp,
+                                 static_cast<uint32_t>(packet.size() - header));
+  }
+  if (header == 0 || packet.size() < header + kChecksumAt + 2) return;
+  Store16(&packet[header + kChecksumAt], 0);
+  Store16(&packet[header + kChecksumAt],
+          checksum::Finish(checksum::Sum(packet.subspan(header), sum)));
+}
+
 int NetdevReceive(void*, void* packet, size_t* count, long long* time_usecs) {
   pollfd p{tun, POLLIN, 0};
   if (::poll(&p, 1, 1) != 1) return -1;
@@ -50,6 +78,7 @@ int NetdevReceive(void*, void* packet, size_t* count, long long* time_usecs) {
   ::gettimeofday(&tv, nullptr);
   *time_usecs = tv.tv_sec * 1'000'000LL + tv.tv_usec;
   *count = static_cast<size_t>(n);
+  if (offloads) CompleteChecksum({static_cast<uint8_t*>(packet), *count});
   return 0;
 }
 
@@ -122,7 +151,7 @@ bool Set(const std::string& name, const std::string& value) {
 
 }  // namespace
 
-bool OpenKernel(const std::map<std::string, std::string>& sysctls, int mtu,
+bool OpenKernel(const std::map<std::string, std::string>& sysctls, int mtu, bool tso,
                 packetdrill_interface* api) {
   *api = {};
   if (unshare(CLONE_NEWNET) != 0 || (tun = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK)) < 0) {
@@ -133,6 +162,12 @@ bool OpenKernel(const std::map<std::string, std::string>& sysctls, int mtu,
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
   std::strncpy(request.ifr_name, "tun0", IFNAMSIZ - 1);
   if (::ioctl(tun, TUNSETIFF, &request) != 0) return false;
+  offloads = tso;
+  constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  if (tso && ::ioctl(tun, TUNSETOFFLOAD, kOffloads) != 0) {
+    std::perror("TUNSETOFFLOAD");
+    return false;
+  }
   Set("net.ipv6.conf.tun0.router_solicitations", "0");
   for (const auto& [name, value] : sysctls)
     if (!Set(name, value)) std::fprintf(stderr, "# %s cannot be set\n", name.c_str());

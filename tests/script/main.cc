@@ -1,7 +1,8 @@
 // Runs scripts and reports in TAP:
-//   script-runner [--so FILE | --kernel] [--verbose] [--family NAME] PATH...
+//   script-runner [--so FILE | --kernel] [--verbose | --record] [--family NAME] PATH...
 // A PATH is a script or a folder of scripts (*.pkt). Each runs once for each family. With --kernel
-// (root only) it is the running kernel that is looked at, in real time.
+// (root only) it is the running kernel that is looked at, in real time. With --record what happens
+// is printed instead of checked, for a comparison of both.
 #include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ class SysctlFolder {
 constexpr int64_t kKernelToleranceUs = 70'000;
 
 // In a process of its own, so that its namespace ends with it.
-std::string RunOnKernel(Script script, FamilyMode mode, bool verbose) {
+std::string RunOnKernel(Script script, FamilyMode mode, bool verbose, bool record) {
   int fds[2];
   if (pipe(fds) != 0) return "no pipe";
   std::fflush(stdout);
@@ -59,10 +60,16 @@ std::string RunOnKernel(Script script, FamilyMode mode, bool verbose) {
     packetdrill_interface api{};
     std::string wrong = "cannot be run here";
     script.tolerance_us = std::max(script.tolerance_us, kKernelToleranceUs);
-    if (OpenKernel(script.sysctls, mode == FamilyMode::kIpv6 ? 1520 : 1500, &api)) {
+    const bool tso = script.flags.find(",tso=1") != std::string::npos;
+    if (OpenKernel(script.sysctls, mode == FamilyMode::kIpv6 ? 1520 : 1500, tso, &api)) {
       Player player(api, mode, verbose);
-      player.IgnorePush();
-      wrong = player.Play(script);
+      if (!tso) player.IgnorePush();
+      wrong.clear();
+      if (record)
+        player.Record(script, /*live=*/true);
+      else
+        wrong = player.Play(script);
+      std::fflush(stdout);
     }
     const ssize_t written = write(fds[1], wrong.data(), wrong.size());
     std::_Exit(written == static_cast<ssize_t>(wrong.size()) ? 0 : 1);
@@ -77,19 +84,23 @@ std::string RunOnKernel(Script script, FamilyMode mode, bool verbose) {
   return wrong;
 }
 
-std::string Run(Init init, const Script& script, FamilyMode mode, bool verbose) {
-  if (init == nullptr) return RunOnKernel(script, mode, verbose);
+std::string Run(Init init, const Script& script, FamilyMode mode, bool verbose, bool record) {
+  if (init == nullptr) return RunOnKernel(script, mode, verbose, record);
   const SysctlFolder sysctls(script.sysctls);
   // An IPv6 header is 20 bytes longer: with a larger MTU segments are the same size.
   const bool v6 = mode == FamilyMode::kIpv6;
   const std::string flags = std::string("v=") + ToString(mode) + (v6 ? ",mtu=1520" : ",mtu=1500") +
-                            ",seed=1,sysctl_root=" + sysctls.path() + script.flags;
+                            ",seed=1,tso=0,sysctl_root=" + sysctls.path() + script.flags +
+                            (record ? ",still=1" : "");
   packetdrill_interface api{};
   init(flags.c_str(), &api);
   std::string wrong;
   {
     Player player(api, mode, verbose);
-    wrong = player.Play(script);
+    if (record)
+      player.Record(script, /*live=*/false);
+    else
+      wrong = player.Play(script);
   }
   api.free(api.userdata);
   return wrong;
@@ -110,7 +121,7 @@ std::vector<fs::path> Find(const std::vector<std::string>& paths) {
 }
 
 int RunAll(Init init, const std::vector<std::string>& paths, const std::string& family,
-           bool verbose) {
+           bool verbose, bool record) {
   int count = 0;
   int failed = 0;
   for (const fs::path& path : Find(paths)) {
@@ -127,8 +138,8 @@ int RunAll(Init init, const std::vector<std::string>& paths, const std::string& 
           script.families.empty() ||
           std::find(script.families.begin(), script.families.end(), as) != script.families.end();
       if (!wanted || (!family.empty() && family != as)) continue;
-      const std::string wrong =
-          read ? Run(init, script, mode, verbose) : (error.empty() ? "cannot be read" : error);
+      const std::string wrong = read ? Run(init, script, mode, verbose, record)
+                                     : (error.empty() ? "cannot be read" : error);
       std::printf("%s %d - %s %s\n", wrong.empty() ? "ok" : "not ok", ++count, name.c_str(),
                   as.c_str());
       if (!wrong.empty()) std::printf("# %s: %s\n", path.c_str(), wrong.c_str());
@@ -149,6 +160,7 @@ int main(int argc, char** argv) {
   std::string family;
   bool verbose = false;
   bool kernel = false;
+  bool record = false;
   std::vector<std::string> paths;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
@@ -158,6 +170,8 @@ int main(int argc, char** argv) {
       family = argv[++i];
     else if (arg == "--kernel")
       kernel = true;
+    else if (arg == "--record")
+      record = true;
     else if (arg == "--verbose")
       verbose = true;
     else
@@ -181,5 +195,5 @@ int main(int argc, char** argv) {
     return 2;
 #endif
   }
-  return RunAll(init, paths, family, verbose);
+  return RunAll(init, paths, family, verbose, record);
 }

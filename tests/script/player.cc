@@ -194,6 +194,85 @@ std::string Player::Expect(const Event& e, const Script& script) {
   return {};
 }
 
+// ---- Recording ----
+
+void Player::Note(int64_t at_us, int order, const std::string& text) {
+  notes_.push_back({{at_us - start_us_, order}, text});
+}
+
+void Player::RecordPacket(std::span<const uint8_t> bytes, long long at_us) {
+  Segment got;
+  std::string error;
+  if (!Decode(bytes, &got, &error)) return;
+  Flow& flow = FlowOf(1);
+  if ((got.flags & (kSyn | kAck)) == kSyn && calls_.connecting()) {
+    flow.local = got.source;
+    flow.local_port = got.source_port;
+    flow.remote_port = got.destination_port;
+    calls_.set_connected();
+  }
+  Flow* of = &flow;
+  for (auto& [number, other] : flows_)
+    if (got.destination_port == other.remote_port) of = &other;
+  // What the script expects here tells where sequence numbers and timestamps begin.
+  if (next_expected_ < expected_.size()) Compare(*expected_[next_expected_++], got, *of, false);
+  const std::string extra = (got.tos != 0 ? " tos " + std::to_string(got.tos) : "") +
+                            (got.ttl != 64 ? " ttl " + std::to_string(got.ttl) : "") +
+                            (got.urgent != 0 ? " urgent " + std::to_string(got.urgent) : "");
+  Note(at_us, 1, "> " + ToText(got, *of) + extra);
+}
+
+// Reads what is sent until then (where time is virtual, reading does not move it: still=1).
+void Player::ReadUntil(int64_t script_us) {
+  std::vector<uint8_t> buffer(70'000);
+  if (!live_) WaitUntil(script_us);
+  for (bool empty = false; !empty || NowUs() < start_us_ + script_us;) {
+    size_t size = buffer.size();
+    long long at_us = 0;
+    empty = api_.netdev_receive(api_.userdata, buffer.data(), &size, &at_us) != 0;
+    if (!empty) RecordPacket({buffer.data(), size}, at_us);
+  }
+}
+
+void Player::Record(const Script& script, bool live) {
+  constexpr int64_t kAfterUs = 500'000;
+  live_ = live;
+  for (const Event& e : script.events)
+    if (e.kind == Event::Kind::kPacket && !e.packet.inbound) expected_.push_back(&e.packet);
+  start_us_ = NowUs();
+  for (const Event& e : script.events) {
+    if (e.when.kind == When::Kind::kAt) due_us_ = e.when.time_us;
+    if (e.when.kind == When::Kind::kAfter) due_us_ = last_due_us_ + e.when.time_us;
+    last_due_us_ = due_us_;
+    const std::string line = "line " + std::to_string(e.line) + ": ";
+    if (e.kind == Event::Kind::kPacket && !e.packet.inbound) {
+      continue;
+    }
+    ReadUntil(due_us_);
+    if (e.kind == Event::Kind::kPacket) {
+      Inject(e.packet);
+      if (live_) ReadUntil(due_us_ + 1'000);
+    } else if (e.kind == Event::Kind::kAssert) {
+      std::string error;
+      Check(e.code, calls_.TcpInfo(), &error);
+      Note(start_us_ + due_us_, 2, line + error);
+    } else if (e.when.end_us) {
+      JoinBlocking(script);
+      StartBlocking(e);
+    } else {
+      Note(start_us_ + due_us_, 2, line + calls_.Make(e.call));
+    }
+  }
+  ReadUntil(due_us_ + kAfterUs);
+  std::stable_sort(notes_.begin(), notes_.end(),
+                   [](const auto& a, const auto& b) { return a.first.second < b.first.second; });
+  for (const auto& [when, text] : notes_)
+    std::printf(
+        "%s%s\n",
+        when.second == 1 ? (std::to_string((when.first + 5'000) / 10'000) + "0 ms ").c_str() : "",
+        text.c_str());
+}
+
 // ---- Calls that block ----
 
 std::string Player::StartBlocking(const Event& e) {

@@ -8,8 +8,11 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/script/codec.h"
 #include "tests/script/script.h"
@@ -76,6 +79,9 @@ class Player {
 
   // An empty string, or what went wrong where.
   std::string Play(const Script& script);
+  // Plays a script without looking at what it expects, prints what was sent and what calls came to,
+  // to hold two stacks against each other. `live`: time is real, packets are to be read at once.
+  void Record(const Script& script, bool live);
 
  private:
   struct Blocking {
@@ -94,6 +100,9 @@ class Player {
   std::string JoinBlocking(const Script& script);
   std::string CheckTime(const char* what, int64_t due_us, int64_t latest_us, int64_t at_us,
                         const Script& script) const;
+  void RecordPacket(std::span<const uint8_t> bytes, long long at_us);
+  void ReadUntil(int64_t script_us);
+  void Note(int64_t at_us, int order, const std::string& text);
   void CallThread();
   Flow& FlowOf(int connection);
 
@@ -105,6 +114,10 @@ class Player {
   int64_t last_due_us_ = 0;  // script time of the event before
   int64_t due_us_ = 0;
   std::map<int, Flow> flows_;
+  bool live_ = false;
+  std::vector<const Packet*> expected_;  // of a script that is recorded, in order
+  size_t next_expected_ = 0;
+  std::vector<std::pair<std::pair<int64_t, int>, std::string>> notes_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -30,6 +30,8 @@ Flags Flags::Parse(std::string_view text) {
     const std::string_view value = item.substr(equals + 1);
     if (key == "mtu") ReadNumber<uint16_t>(value, kLeastMtu, kMostMtu, &flags.mtu);
     if (key == "seed") ReadNumber<uint64_t>(value, 0, UINT64_MAX, &flags.seed);
+    if (key == "still") flags.still = value == "1";
+    if (key == "tso" && (value == "0" || value == "1")) flags.tso = value == "1";
     if (key == "sysctl_root") flags.sysctl_root = value;
     if (key == "listen_model") {
       for (const ListenModel m :

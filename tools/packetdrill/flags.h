@@ -11,6 +11,8 @@ namespace usher::packetdrill {
 
 struct Flags {
   uint16_t mtu = 1500;
+  bool tso = true;     // segments of up to 64 KiB leave whole, as over Linux's TUN device
+  bool still = false;  // an empty netdev_receive does not move the clock
   ListenModel listen_model = ListenModel::kLinux;
   uint64_t seed = 1;
   std::string sysctl_root = "/proc/sys";  // where the settings are read, for tests

@@ -15,6 +15,7 @@ constexpr size_t kLinkSize = 14;
 constexpr size_t kIpv4Size = 20;
 constexpr size_t kIpv6Size = 40;
 constexpr size_t kFragmentSize = 8;
+constexpr uint16_t kLargestSegment = 65'215;  // Linux: 64 KiB less MAX_TCP_HEADER + 1
 constexpr uint8_t kFirstNeighbourType = 130;  // ICMPv6 types 130 to 143: groups and neighbours
 constexpr uint8_t kLastNeighbourType = 143;
 
@@ -31,10 +32,23 @@ bool IsLinkTalk(std::span<const uint8_t> packet) {
          packet[at] <= kLastNeighbourType;
 }
 
+// A segment that is handed on whole has a checksum of the whole.
+void CompleteChecksum(const TxPacket& packet, std::span<uint8_t> frame) {
+  constexpr size_t kChecksumAt = 16;
+  const size_t tcp = size_t{packet.l2_length} + packet.l3_length;
+  const auto length = static_cast<uint32_t>(frame.size() - tcp);
+  // The field holds the pseudo-header's sum without the length.
+  const uint32_t sum = checksum::Sum(frame.subspan(tcp), BigEndian(length));
+  Store16(&frame[tcp + kChecksumAt], checksum::Finish(sum));
+}
+
 }  // namespace
 
-IpPort::IpPort(HeapPool& pool, uint16_t mtu)
-    : Port(pool, kOurMac, {.max_frame = static_cast<uint16_t>(mtu + kLinkSize)}), mtu_(mtu) {}
+IpPort::IpPort(HeapPool& pool, uint16_t mtu, bool tso)
+    : Port(pool, kOurMac,
+           {.max_frame = static_cast<uint16_t>(mtu + kLinkSize),
+            .tso_bytes = tso ? kLargestSegment : uint16_t{0}}),
+      mtu_(mtu) {}
 
 IpPort::~IpPort() {
   for (const Packet& p : received_) pool().Free(p.handle);
@@ -116,14 +130,16 @@ uint32_t IpPort::RxBurst(std::span<Packet> out) {
 
 uint32_t IpPort::TxBurst(std::span<const TxPacket> packets) {
   for (const TxPacket& p : packets) {
-    const std::span<const uint8_t> frame(p.data, p.length);
+    std::vector<uint8_t> frame = BytesOf(p);
+    if (p.tso_mss != 0) CompleteChecksum(p, frame);
     const uint16_t type = frame.size() > kLinkSize ? Load16(&frame[12]) : 0;
     const bool ip = type == EtherType::kIpv4 || type == EtherType::kIpv6;
-    if (ip && !IsLinkTalk(frame.subspan(kLinkSize))) {
-      sent_.push_back({{frame.begin() + kLinkSize, frame.end()}, now_});
+    if (ip && !IsLinkTalk(std::span(frame).subspan(kLinkSize))) {
+      frame.erase(frame.begin(), frame.begin() + kLinkSize);
+      sent_.push_back({std::move(frame), now_});
       flows_.OnSent(sent_.back().packet);
     }
-    pool().Free(p.handle);
+    pool().Free(p);
   }
   return static_cast<uint32_t>(packets.size());
 }

@@ -24,7 +24,9 @@ class IpPort final : public Port {
     Instant at;
   };
 
-  IpPort(HeapPool& pool, uint16_t mtu);
+  // `tso`: as a TUN device with offloads, it takes segments of up to 64 KiB and hands them on
+  // whole.
+  IpPort(HeapPool& pool, uint16_t mtu, bool tso);
   ~IpPort() override;
 
   // A packet for the stack; one longer than the MTU comes to it in fragments. False: not IP, or no

@@ -180,7 +180,6 @@ int Socket::Accept(World::Lock& lock, sockaddr* address, socklen_t* length,
   socket->options_ = c->options();
   socket->options_listen_.reuseport = options_listen_.reuseport;
   socket->options_listen_.v6_only = options_listen_.v6_only;
-  socket->user_cork_ = user_cork_;
   socket->inq_ = inq_;
   socket->notsent_lowat_ = notsent_lowat_;
   socket->receive_low_water_ = receive_low_water_;

@@ -137,12 +137,10 @@ class Socket final : public File, public World::Owner {
   bool end_read_ = false;  // a read told the end of the stream
   bool shut_receive_ = false;
   bool shut_send_ = false;
-  bool more_coming_ = false;  // corked for one call by MSG_MORE
   // Options.
   TcpOptionsSet options_;
   ListenSpec options_listen_;  // of what only a listener heeds
   bool reuse_address_ = false;
-  bool user_cork_ = false;
   bool inq_ = false;
   int receive_low_water_ = 1;
   uint32_t notsent_lowat_ = 0;  // 0: the sysctl's

@@ -191,9 +191,8 @@ ssize_t Socket::Send(World::Lock& lock, const iovec* iov, size_t count, int flag
   (void)address, (void)length;  // a stream heeds none
   // MSG_MORE is a cork for as long as the calls say so.
   const bool more = (flags & MSG_MORE) != 0;
-  if (more != more_coming_ && !user_cork_) {
-    more_coming_ = more;
-    options_.cork = more;
+  if (more != options_.more_coming) {
+    options_.more_coming = more;
     world_.shard().SetOptions(handle_, options_);
   }
   return SendBytes(lock, iov, count, flags);

@@ -136,7 +136,7 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
       options_.no_delay = v != 0;
       break;
     case TCP_CORK:
-      user_cork_ = options_.cork = v != 0;
+      options_.cork = v != 0;
       break;
     case TCP_MAXSEG:
       if (v != 0 && !InRange(v, kLeastMss, kMostMss)) return -EINVAL;
@@ -348,7 +348,7 @@ int Socket::GetTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* length) 
       PutInt(out, options_.no_delay ? 1 : 0);
       return 0;
     case TCP_CORK:
-      PutInt(out, user_cork_ ? 1 : 0);
+      PutInt(out, options_.cork ? 1 : 0);
       return 0;
     case TCP_MAXSEG:
       if (c != nullptr && c->state() != TcpState::kClosed)

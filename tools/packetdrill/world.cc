@@ -57,7 +57,7 @@ InterfaceConfig LinkFrom(const Flags& flags) {
 }  // namespace
 
 World::World(const Flags& flags)
-    : flags_(flags), pool_(kBuffers), port_(pool_, flags.mtu), random_(flags.seed) {
+    : flags_(flags), pool_(kBuffers), port_(pool_, flags.mtu, flags.tso), random_(flags.seed) {
   const ShardInterface interface { &port_, LinkFrom(flags) };
   auto shard = Shard::Create(OptionsFrom(flags), {&interface, 1}, random_);
   USHER_CHECK(shard.ok());
@@ -213,6 +213,7 @@ size_t World::Receive(Lock& lock, std::span<uint8_t> packet, long long* time_us)
   LetWokenReturn(lock);
   if (port_.sent().empty()) {
     const Instant next = NextEvent();
+    if (flags_.still) return 0;
     if (next == Instant::Never()) {  // nothing will come: be patient without spinning
       lock.unlock();
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

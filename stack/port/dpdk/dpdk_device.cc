@@ -165,6 +165,7 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
     capabilities_.rss = true;
     reta_size_ = a.info.reta_size;
   }
+  if (config.tso) UseTso(a);
   rx.offloads &= a.info.rx_offload_capa;
   tx.offloads &= a.info.tx_offload_capa;
   if ((rx.offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) != 0) filtered_vlan_ = config.vlan;
@@ -174,6 +175,25 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
   adjusted.rx_ring = Clamp(adjusted.rx_ring, a.info.rx_desc_lim);
   adjusted.tx_ring = Clamp(adjusted.tx_ring, a.info.tx_desc_lim);
   return SetUpQueues(adjusted, a);
+}
+
+// Segments of up to 64 KiB, which the port cuts. Not those of net_tap, whose driver cuts them
+// itself and is slower at it than the stack.
+void DpdkDevice::UseTso(Abilities& a) {
+  constexpr uint64_t kNeeded =
+      RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+  if (IsTap(driver_) || (a.info.tx_offload_capa & kNeeded) != kNeeded) return;
+  rte_eth_txmode& tx = a.conf.txmode;
+  sums_ipv4_ = (a.info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+  tx.offloads |= kNeeded | (sums_ipv4_ ? RTE_ETH_TX_OFFLOAD_IPV4_CKSUM : 0);
+  // A chain is not what fast freeing puts back as it is.
+  tx.offloads &= ~RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+  // As large as Linux makes them, and as many buffers as the driver takes, of which the first holds
+  // the headers.
+  constexpr uint32_t kMost = 65'215;
+  const uint32_t buffers = a.info.tx_desc_lim.nb_seg_max;
+  capabilities_.tso_bytes =
+      static_cast<uint16_t>(buffers == 0 ? kMost : std::min(kMost, (buffers - 1) * kBufferRoom));
 }
 
 absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abilities& a) {
@@ -205,6 +225,7 @@ absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abili
     if (int e = rte_eth_tx_queue_setup(port_, q, config.tx_ring, socket, &tx); e != 0)
       return Failed(port_, "transmit queue", e);
     ports_.push_back(std::make_unique<DpdkPort>(port_, q, **pool, mac_, capabilities_));
+    ports_.back()->sums_ipv4_ = sums_ipv4_;
     pools_.push_back(*std::move(pool));
   }
   return absl::OkStatus();

@@ -32,6 +32,7 @@ struct DpdkDeviceConfig {
   uint32_t held_buffers = 4096;  // per queue pair: most frames the stack holds or builds at once
   ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
   ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
+  bool tso = true;                // large segments are cut by the port, where it gains by that
   std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
   // How long Open waits for a carrier; without it as long as such a device needs to agree on one.
   std::optional<uint32_t> link_wait_ms;
@@ -84,6 +85,7 @@ class DpdkDevice {
 
   explicit DpdkDevice(PortId port) : port_(port) {}
   absl::Status Configure(const DpdkDeviceConfig& config);
+  void UseTso(Abilities& abilities);
   absl::Status SetUpQueues(const DpdkDeviceConfig& config, const Abilities& abilities);
   absl::Status StartQuietly();
   absl::Status ChooseMac(const DpdkDeviceConfig& config);
@@ -95,6 +97,7 @@ class DpdkDevice {
   std::string driver_;
   MacAddress mac_;
   PortCapabilities capabilities_;
+  bool sums_ipv4_ = false;  // of the segments it cuts
   bool mac_needs_promiscuous_ = false;
   bool running_ = false;
   bool hardware_ = false;       // a network card's, not a virtual device

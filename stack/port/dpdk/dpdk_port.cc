@@ -51,9 +51,48 @@ void Increment(std::atomic<uint64_t>& counter) {
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
+// The buffers of a large segment, as a chain of mbufs. What has passed through a chain is no more
+// as a pool's buffers must be; drivers that send chains put that right when they free them.
+rte_mbuf* PrepareLarge(const TxPacket& packet, bool sums_ipv4) {
+  rte_mbuf* head = nullptr;
+  rte_mbuf* last = nullptr;
+  uint16_t count = 0;
+  ForEachBuffer(packet, [&](BufferHeader& h) {
+    auto* mbuf = static_cast<rte_mbuf*>(HandleOf(&h));
+    mbuf->data_off = static_cast<uint16_t>(h.payload - RoomOf(mbuf));
+    mbuf->data_len = h.payload_length;
+    mbuf->next = nullptr;
+    mbuf->nb_segs = 1;
+    (last != nullptr ? last->next : head) = mbuf;
+    last = mbuf;
+    ++count;
+  });
+  head->nb_segs = count;
+  head->pkt_len = packet.length;
+  const uint64_t ipv4 = RTE_MBUF_F_TX_IPV4 | (sums_ipv4 ? RTE_MBUF_F_TX_IP_CKSUM : 0);
+  const uint64_t ip = (packet.flags & kTxIpv4) != 0 ? ipv4 : RTE_MBUF_F_TX_IPV6;
+  head->ol_flags = ip | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM;
+  head->tx_offload = rte_mbuf_tx_offload(packet.l2_length, packet.l3_length, packet.l4_length,
+                                         packet.tso_mss, 0, 0, 0);
+  return head;
+}
+
+// What was not sent becomes as a pool's buffers must be.
+void Unchain(const TxPacket& packet) {
+  if (packet.tso_mss == 0) [[likely]]
+    return;
+  ForEachBuffer(packet, [](BufferHeader& h) {
+    auto* mbuf = static_cast<rte_mbuf*>(HandleOf(&h));
+    mbuf->next = nullptr;
+    mbuf->nb_segs = 1;
+  });
+}
+
 // Fills the driver's fields of a buffer whose reference count, segment count and successor are as
 // they must be at all times (see DpdkPool).
-rte_mbuf* Prepare(const TxPacket& packet) {
+rte_mbuf* Prepare(const TxPacket& packet, bool sums_ipv4) {
+  if (packet.tso_mss != 0) [[unlikely]]
+    return PrepareLarge(packet, sums_ipv4);
   auto* mbuf = static_cast<rte_mbuf*>(packet.handle);
   mbuf->data_off = static_cast<uint16_t>(packet.data - RoomOf(packet.handle));
   mbuf->data_len = packet.length;
@@ -126,14 +165,19 @@ uint32_t DpdkPort::TxBurst(std::span<const TxPacket> packets) {
     std::array<rte_mbuf*, kBurstSize> mbufs;
     const std::span<const TxPacket> rest = packets.subspan(taken);
     const auto n = static_cast<uint16_t>(std::min<size_t>(rest.size(), kBurstSize));
+    bool large = false;
     for (uint32_t i = 0; i < n; ++i) {
       if (i + kPrefetchAhead < n) __builtin_prefetch(rest[i + kPrefetchAhead].handle, 1);
-      mbufs[i] = Prepare(rest[i]);
+      mbufs[i] = Prepare(rest[i], sums_ipv4_);
+      large |= rest[i].tso_mss != 0;
     }
-    const uint32_t sent = rte_eth_tx_burst(port_, queue_, mbufs.data(), n);
+    // What drivers want in the checksum fields of a large segment differs.
+    const uint16_t fit = large ? rte_eth_tx_prepare(port_, queue_, mbufs.data(), n) : n;
+    const uint32_t sent = fit == 0 ? 0 : rte_eth_tx_burst(port_, queue_, mbufs.data(), fit);
     taken += sent;
     if (sent == n) continue;
-    const uint32_t refused = RefuseUnsendable(rest.subspan(sent));
+    for (const TxPacket& p : rest.subspan(sent, n - sent)) Unchain(p);
+    const uint32_t refused = RefuseUnsendable(rest.subspan(sent), sent == fit && fit < n);
     if (refused == 0) break;
     taken += refused;
   }
@@ -141,11 +185,11 @@ uint32_t DpdkPort::TxBurst(std::span<const TxPacket> packets) {
 }
 
 // Drivers stop at such a frame, and would again, so that nothing behind it would ever leave.
-uint32_t DpdkPort::RefuseUnsendable(std::span<const TxPacket> rest) {
+uint32_t DpdkPort::RefuseUnsendable(std::span<const TxPacket> rest, bool first) {
   uint32_t n = 0;
-  while (n < rest.size() &&
-         (rest[n].length > capabilities().max_frame || rest[n].length < kShortestFrame)) {
-    pool().Free(rest[n++].handle);
+  while (n < rest.size() && ((first && n == 0) || rest[n].length < kShortestFrame ||
+                             (rest[n].tso_mss == 0 && rest[n].length > capabilities().max_frame))) {
+    pool().Free(rest[n++]);
     Increment(tx_refused_);
   }
   return n;

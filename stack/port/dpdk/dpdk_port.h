@@ -52,13 +52,15 @@ class DpdkPort final : public Port {
   friend class DpdkDevice;
   void Accept(rte_mbuf* mbuf, Packet* out);
   bool CopyIn(rte_mbuf* mbuf, Packet* out);
-  // Throws away the frames at the head of `rest` that can never be sent; returns how many.
-  uint32_t RefuseUnsendable(std::span<const TxPacket> rest);
+  // Throws away the frames at the head of `rest` that can never be sent, the first in any case if
+  // `first`; returns how many.
+  uint32_t RefuseUnsendable(std::span<const TxPacket> rest, bool first);
 
   const PortId port_;
   const uint16_t queue_;
   DpdkPool& dpdk_pool_;
   const RssTable* rss_ = nullptr;      // the device's, once it runs and if it has one
+  bool sums_ipv4_ = false;             // of the segments it cuts
   bool can_reclaim_ = true;            // until the driver says it cannot
   std::atomic<bool> running_ = false;  // between DpdkDevice::Start and Stop
   std::atomic<uint64_t> rx_copied_ = 0;

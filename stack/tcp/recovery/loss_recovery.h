@@ -149,6 +149,7 @@ struct Retransmission {
   uint32_t length = 0;  // in sequence space
   bool syn = false;
   bool fin = false;
+  bool push = false;
 };
 
 // Per connection; not thread-safe. Owns the sent queue and the round-trip estimator.
@@ -190,9 +191,14 @@ class LossRecovery {
   static constexpr Duration kResourceProbeInterval = Duration::Millis(500);  // as Linux
   void RetryTimerSoon(const RecoveryContext& context, Duration at_most = kResourceProbeInterval);
 
-  // The next lost data, of max_length at most (a FIN may ride on top), or none.
+  // The next lost data, of max_length at most (a FIN may ride on top), in whole segments of
+  // `segment` bytes unless that is more; or none.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
-                                                   uint32_t max_length);
+                                                   uint32_t max_length, uint32_t segment);
+  std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
+                                                   uint32_t max_length) {
+    return NextRetransmission(context, max_length, mss_);
+  }
   // The last segment, for a probe without new data. To be followed by OnProbeSent or OnProbeFailed.
   std::optional<Retransmission> ProbeSegment(const RecoveryContext& context);
   // A probe left: what ProbeSegment gave (`resent`; instead of OnRetransmitted), or new data

@@ -68,11 +68,13 @@ Retransmission LossRecovery::Describe(const SentSegmentPool& pool, SegmentIndex 
                         .seq = segment.seq,
                         .length = segment.length,
                         .syn = segment.Has(SentSegment::kSyn),
-                        .fin = segment.Has(SentSegment::kFin)};
+                        .fin = segment.Has(SentSegment::kFin),
+                        .push = segment.pushed};
 }
 
 std::optional<Retransmission> LossRecovery::NextRetransmission(const RecoveryContext& context,
-                                                               uint32_t max_length) {
+                                                               uint32_t max_length,
+                                                               uint32_t segment) {
   SentSegmentPool& pool = context.pool;
   if (frto_wants_new_) {
     // F-RTO waits for what its new data brings. If none left, there is nothing to wait for.
@@ -85,13 +87,13 @@ std::optional<Retransmission> LossRecovery::NextRetransmission(const RecoveryCon
   // A FIN at the end of a full segment does not make it two.
   const uint32_t fin = pool[i].Has(SentSegment::kFin) ? 1 : 0;
   if (pool[i].length - fin <= max_length) return Describe(pool, i);
-  const uint32_t cut = max_length >= mss_ ? max_length / mss_ * mss_ : max_length;
+  const uint32_t cut = max_length >= segment ? max_length / segment * segment : max_length;
   if (cut == 0) return std::nullopt;
   Retransmission part = Describe(pool, i);
   if (queue_.Split(pool, i, cut, mss_)) return Describe(pool, i);
   // No record for the rest: it passes for resent too, and is found lost again.
   part.length = cut;
-  part.fin = false;
+  part.fin = part.push = false;
   return part;
 }
 
@@ -102,6 +104,7 @@ bool LossRecovery::EnterCwr(const RecoveryContext& context, CongestionSignals& s
 void LossRecovery::OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una,
                                   Seq snd_nxt) {
   rtt_.OnSample(context.settings, Micros::Of(context.now), rtt, snd_una, snd_nxt);
+  rtt_.OnMinRttSample(context.settings, Micros::Of(context.now), rtt);
 }
 
 bool LossRecovery::ResendTooLong(const RecoveryContext& context) {

@@ -103,7 +103,8 @@ uint32_t SendControl::SendBudget(const RecoveryContext& context) const {
 }
 
 std::optional<Retransmission> SendControl::NextRetransmission(const RecoveryContext& context,
-                                                              uint32_t max_length) {
+                                                              uint32_t max_length,
+                                                              uint32_t segment) {
   const uint32_t mss = recovery_.mss();
   const uint32_t budget = SendBudget(context);
   if (budget < mss) {
@@ -111,7 +112,8 @@ std::optional<Retransmission> SendControl::NextRetransmission(const RecoveryCont
     const SegmentIndex next = recovery_.queue().FirstLost(context.pool);
     if (next == kNoSegment || context.pool[next].length > budget) return std::nullopt;
   }
-  return recovery_.NextRetransmission(context, std::min(max_length, std::max(budget, mss)));
+  return recovery_.NextRetransmission(context, std::min(max_length, std::max(budget, mss)),
+                                      segment);
 }
 
 uint32_t SendControl::OnRetransmitted(const RecoveryContext& context, SegmentIndex index) {

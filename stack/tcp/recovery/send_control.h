@@ -60,6 +60,10 @@ class SendControl {
   // (RFC 5681 4.1; `slow_start_after_idle` is the sysctl).
   void BeforeSending(const RecoveryContext& context, bool slow_start_after_idle);
   bool OnSent(const RecoveryContext& context, Seq seq, uint32_t length, uint8_t flags);
+  // What OnSent was told of last has PSH, and will have it when it is sent again.
+  void MarkPushed(const RecoveryContext& context) {
+    context.pool[recovery_.queue().tail()].pushed = true;
+  }
   // Last in a pass. `sent_new`: OnSent was called in it.
   void AfterSending(const RecoveryContext& context, SendLimit limit, bool sent_new);
   // Whether it is time for a segment, new or old. Always, if the connection is not paced.
@@ -78,10 +82,14 @@ class SendControl {
   // A congestion mark that did not come as ECE (or the local device's): reduces once per window.
   bool OnCongestionMark(const RecoveryContext& context);
 
-  // What to send again now, as far as the budget goes, of max_length at most (whole segments;
-  // longer only when the record pool is used up); nullopt: nothing, or no budget.
+  // What to send again now, as far as the budget goes, of max_length at most, in whole segments of
+  // `segment` bytes; nullopt: nothing, or no budget.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
-                                                   uint32_t max_length);
+                                                   uint32_t max_length, uint32_t segment);
+  std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,
+                                                   uint32_t max_length) {
+    return NextRetransmission(context, max_length, recovery_.mss());
+  }
   uint32_t OnRetransmitted(const RecoveryContext& context, SegmentIndex index);
   std::optional<Retransmission> ProbeSegment(const RecoveryContext& context) {
     return recovery_.ProbeSegment(context);

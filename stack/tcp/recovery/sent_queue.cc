@@ -317,7 +317,6 @@ bool SentQueue::Append(SentSegmentPool& pool, Seq seq, uint32_t length, uint32_t
   segment.seq = seq;
   segment.length = length;
   segment.segments = static_cast<uint16_t>(SegmentsIn(length, flags, mss));
-  segment.transmits = 1;
   segment.flags = flags;
   segment.sent_at = now;
   segments_out_ += segment.segments;
@@ -408,7 +407,7 @@ SegmentIndex SentQueue::MergeSacked(SentSegmentPool& pool, SegmentIndex i) {
   into.length += from.length;
   into.segments = static_cast<uint16_t>(into.segments + from.segments);
   into.flags |= from.flags;
-  into.transmits = std::max(into.transmits, from.transmits);
+  into.pushed |= from.pushed;
   if (from.sent_at > into.sent_at) into.sent_at = from.sent_at;
   if (lost_hint_ == i) lost_hint_ = before;
   Remove(pool, i);
@@ -494,13 +493,14 @@ bool SentQueue::Split(SentSegmentPool& pool, SegmentIndex i, uint32_t length, ui
   SentSegment& rest = pool[n];
   rest.seq = first.seq + length;
   rest.length = first.length - length;
-  rest.transmits = first.transmits;
+  rest.pushed = first.pushed;
   rest.flags = static_cast<uint8_t>(first.flags & ~(SentSegment::kSyn | SentSegment::kInTimeOrder));
   rest.sent_at = first.sent_at;
   rest.delivered = first.delivered;
   rest.delivered_at = first.delivered_at;
   rest.first_sent_at = first.first_sent_at;
   first.length = length;
+  first.pushed = false;
   first.flags &= static_cast<uint8_t>(~SentSegment::kFin);
   // rest has no segments yet: SetSegments counts both parts as what they now are.
   SetSegments(first, SegmentsIn(first.length, first.flags, mss));
@@ -523,7 +523,6 @@ void SentQueue::OnRetransmitted(SentSegmentPool& pool, SegmentIndex i, Micros no
 void SentQueue::OnProbed(SentSegmentPool& pool, SegmentIndex i, Micros now) {
   SentSegment& segment = pool[i];
   segment.flags |= SentSegment::kEverRetransmitted;
-  if (segment.transmits < UINT8_MAX) ++segment.transmits;
   segment.sent_at = now;
   UnlinkTime(pool, i);
   LinkNewest(pool, i);

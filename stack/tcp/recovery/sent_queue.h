@@ -40,7 +40,7 @@ struct SentSegment {
   Seq seq;
   uint32_t length = 0;    // in sequence space
   uint16_t segments = 0;  // how many segments on the wire, at least 1
-  uint8_t transmits = 0;  // saturates at 255
+  bool pushed = false;    // its last segment has PSH
   uint8_t flags = 0;
   Micros sent_at;  // last transmission
   // The state of delivery when it was last sent, for the rate sample its delivery will give.
