@@ -33,12 +33,11 @@ void WriteTcpChecksum(uint8_t* tcp, const TcpSend& send, bool by_port) {
 // Writes the IPv4 header of a TCP packet. What Ipv4Header::Emit does, with the checksum taken from
 // registers: reading back bytes just written in small pieces costs more than all the rest.
 // Identification 0: with DF set it has no meaning (RFC 6864), and tells nothing.
-void WriteIpv4Header(uint8_t* ip, const TcpSend& send, uint16_t total_length) {
+void WriteIpv4Header(uint8_t* ip, const TcpSend& send, uint16_t total_length, uint8_t ttl) {
   const auto first =
       BigEndian(0x4500u << 16 | static_cast<uint32_t>(send.tos) << 16 | total_length);
   const auto second = BigEndian(uint32_t{0x4000});
-  const auto third =
-      BigEndian(static_cast<uint32_t>(send.hop_limit) << 24 | uint32_t{IpProtocol::kTcp} << 16);
+  const auto third = BigEndian(static_cast<uint32_t>(ttl) << 24 | uint32_t{IpProtocol::kTcp} << 16);
   const auto src = LoadRaw<uint32_t>(send.local.bytes().data() + 12);
   const auto dst = LoadRaw<uint32_t>(send.remote.bytes().data() + 12);
   const uint32_t sum =
@@ -200,7 +199,8 @@ void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
                   .l4_length = static_cast<uint8_t>(send.header_length),
                   .tso_mss = send.tso_mss};
   if (v4) {
-    WriteIpv4Header(ip, send, static_cast<uint16_t>(ip_size + l4_size));
+    WriteIpv4Header(ip, send, static_cast<uint16_t>(ip_size + l4_size),
+                    send.hop_limit != 0 ? send.hop_limit : default_ttl_);
     packet.flags |= kTxIpv4;
     counters_.Add(Counter::IpOutRequests);
     counters_.Add(Counter::IpOutTransmits);
@@ -209,7 +209,7 @@ void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
     Ipv6Header{.src = send.local,
                .dst = send.remote,
                .payload_length = l4_size,
-               .hop_limit = send.hop_limit,
+               .hop_limit = send.hop_limit != 0 ? send.hop_limit : kDefaultHopLimit,
                .traffic_class = send.tos}
         .Emit(ip);
     counters_.Add(Counter::Ip6OutRequests);

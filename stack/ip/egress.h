@@ -49,11 +49,11 @@ struct TcpSend {
   const IpAddress& remote;
   uint16_t header_length;  // TCP header with options, bytes
   uint16_t payload_length;
-  uint32_t payload_sum;  // partial Internet checksum of the payload (wire/checksum.h); 0 if none;
-                         // not looked at where the port computes it (see checksums_by_port)
-  uint8_t tos = 0;       // with ECN bits
-  uint16_t tso_mss = 0;  // not 0: the port cuts the payload into segments of so many bytes
-  uint8_t hop_limit = 64;
+  uint32_t payload_sum;   // partial Internet checksum of the payload (wire/checksum.h); 0 if none;
+                          // not looked at where the port computes it (see checksums_by_port)
+  uint8_t tos = 0;        // with ECN bits
+  uint16_t tso_mss = 0;   // not 0: the port cuts the payload into segments of so many bytes
+  uint8_t hop_limit = 0;  // 0: the default
 };
 
 class Egress {
@@ -64,6 +64,9 @@ class Egress {
 
   // Set-up: interfaces are numbered in the order they are added and outlive the egress.
   void AddInterface(Interface* interface);
+
+  // net.ipv4.ip_default_ttl: the TTL of IPv4 packets whose sender asks for none.
+  void set_default_ttl(int32_t ttl) { default_ttl_ = static_cast<uint8_t>(ttl); }
 
   // Finds interface and next hop for packets from `local` to `remote`. False: no route
   // (IpOutNoRoutes counted by the caller's family).
@@ -118,12 +121,15 @@ class Egress {
   void ConfirmReachable(const Path& path);
 
  private:
+  static constexpr uint8_t kDefaultHopLimit = 64;
+
   // Interface and next hop; -1: none.
   int FindHop(const IpAddress& local, const IpAddress& remote, IpAddress* next_hop) const;
   void SendToNeighbour(const Path& path, const TxPacket& packet, const TcpSend& send);
 
   Counters& counters_;
   std::vector<Interface*> interfaces_;
+  uint8_t default_ttl_ = kDefaultHopLimit;
 };
 
 }  // namespace usher

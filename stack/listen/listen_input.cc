@@ -191,7 +191,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   if (wscale_ok) options.window_scale = window.wscale;
   TxFrame frame;
   if (!context_.egress.BeginReply(*s.packet, &frame)) return;
-  CommitSynAck(frame, s.tuple, cookie.iss, s.seq, window.on_syn(), options,
+  CommitSynAck(l, frame, s.tuple, cookie.iss, s.seq, window.on_syn(), options,
                EcnAnswer(l, offer.timestamps && offer.ecn));
 }
 

@@ -310,8 +310,8 @@ class PassiveOpen {
   // The round trip that an echo of our timestamp tells (RFC 7323 section 4.1); zero: it tells none.
   Duration EchoRoundTrip(const std::optional<TcpTimestamps>& timestamps, uint32_t offset) const;
   uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
-  void CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs, uint16_t window,
-                    const TcpOptions& options, SynAckEcn ecn);
+  void CommitSynAck(const Listener& l, TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
+                    uint16_t window, const TcpOptions& options, SynAckEcn ecn);
   void SendSynAck(const Listener& l, TxFrame& frame, uint32_t request, const FourTuple& tuple,
                   uint16_t mss, const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);

@@ -31,8 +31,8 @@ InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscal
                              l.spec.options.receive_buffer_bytes != 0);
 }
 
-void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
-                               uint16_t window, const TcpOptions& options, SynAckEcn ecn) {
+void PassiveOpen::CommitSynAck(const Listener& l, TxFrame& frame, const FourTuple& tuple, Seq iss,
+                               Seq irs, uint16_t window, const TcpOptions& options, SynAckEcn ecn) {
   TcpHeader h;
   h.src_port = tuple.local_port;
   h.dst_port = tuple.remote_port;
@@ -47,7 +47,10 @@ void PassiveOpen::CommitSynAck(TxFrame& frame, const FourTuple& tuple, Seq iss, 
               .header_length = static_cast<uint16_t>(size),
               .payload_length = 0,
               .payload_sum = 0,
-              .tos = static_cast<uint8_t>(ecn == SynAckEcn::kMarked ? Ecn::kEct0 : Ecn::kNotEct)});
+              .tos = static_cast<uint8_t>(
+                  l.spec.options.tos |
+                  (ecn == SynAckEcn::kMarked ? static_cast<uint8_t>(Ecn::kEct0) : uint8_t{0})),
+              .hop_limit = l.spec.options.hop_limit});
   context_.counters.Add(Counter::TcpOutSegs);
 }
 
@@ -75,7 +78,7 @@ void PassiveOpen::SendSynAck(const Listener& l, TxFrame& frame, uint32_t request
     options.timestamps = TcpTimestamps{tsval, r.ts_recent};
   }
   options.fast_open = fast_open;
-  CommitSynAck(frame, tuple, r.iss, r.irs, r.rcv_wnd, options, EcnAnswer(l, r.ecn_ok));
+  CommitSynAck(l, frame, tuple, r.iss, r.irs, r.rcv_wnd, options, EcnAnswer(l, r.ecn_ok));
 }
 
 // Again, for a duplicate SYN (turned round in its buffer) or by the timer. False: no buffer.

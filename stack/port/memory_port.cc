@@ -3,11 +3,23 @@
 #include <algorithm>
 #include <cstring>
 
+#include "stack/wire/checksum.h"
+
 namespace usher {
 namespace {
 
 constexpr size_t kBufferSize = kDriverHeaderSize + kBufferHeaderSize + kBufferRoom;
 static_assert(kBufferSize % alignof(BufferHeader) == 0);
+
+// A large segment that is handed on whole has a checksum of the whole.
+void CompleteChecksum(const TxPacket& packet, std::span<uint8_t> frame) {
+  constexpr size_t kChecksumAt = 16;
+  const size_t tcp = size_t{packet.l2_length} + packet.l3_length;
+  const auto length = static_cast<uint32_t>(frame.size() - tcp);
+  // The field holds the pseudo-header's sum without the length.
+  const uint32_t sum = checksum::Sum(frame.subspan(tcp), BigEndian(length));
+  Store16(&frame[tcp + kChecksumAt], checksum::Finish(sum));
+}
 
 }  // namespace
 
@@ -40,6 +52,7 @@ std::vector<uint8_t> BytesOf(const TxPacket& packet) {
   ForEachBuffer(packet, [&bytes](const BufferHeader& h) {
     bytes.insert(bytes.end(), h.payload, h.payload + h.payload_length);
   });
+  CompleteChecksum(packet, bytes);
   return bytes;
 }
 

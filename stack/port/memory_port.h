@@ -28,7 +28,7 @@ class HeapPool final : public PacketPool {
   std::vector<void*> free_;
 };
 
-// A frame's bytes, copied out of all of its buffers.
+// A frame's bytes, copied out of all of its buffers; a large segment whole, its checksum completed.
 std::vector<uint8_t> BytesOf(const TxPacket& packet);
 
 // Frames given to Inject() are received by the stack; frames the stack sends wait in sent().

@@ -118,6 +118,7 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
                .output = output_due_},
       passive_open_(std::make_unique<PassiveOpen>(context_, connections_, o.passive_open, random)),
       port_key_(SipKey::From(random)) {
+  egress_.set_default_ttl(o.sysctls.ip_default_ttl);
   dead_.reserve(o.max_connections);
 }
 
@@ -554,7 +555,7 @@ std::optional<uint16_t> Shard::EphemeralPort(const IpAddress& local, const IpAdd
 
 Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOptionsSet& options,
                      Handle* connection, void* owner, std::optional<IpAddress> local,
-                     uint16_t local_port) {
+                     uint16_t local_port, const FastOpenSyn* fast_open) {
   if (remote_port == 0 || remote.is_multicast() || remote.is_unspecified()) return Error::kInvalid;
   FourTuple t;
   t.remote = remote;
@@ -577,7 +578,7 @@ Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOpt
   const uint32_t slot = connections_.Allocate();
   if (slot == ObjectPool<TcpConnection>::kNone) return Error::kNoBuffers;
   TcpConnection& c = connections_[slot];
-  c.OpenActive(context_, slot, t, path, options);
+  c.OpenActive(context_, slot, t, path, options, fast_open);
   c.owner = owner;
   c.OnAccepted(context_);
   demux_.Insert(t, FlowId(FlowKind::kConnection, slot));
@@ -703,6 +704,7 @@ void Shard::ApplySysctls(const Sysctls& sysctls) {
   context_.recovery_settings = RecoveryFrom(sysctls_);
   context_.congestion = CongestionFrom(sysctls_);
   memory_.SetLimits(sysctls_.tcp_mem);
+  egress_.set_default_ttl(sysctls_.ip_default_ttl);
 }
 
 }  // namespace usher

@@ -103,7 +103,8 @@ class Shard {
   // ---- Active open (section 3.10.1). `local` and `local_port` may be left to the shard. ----
   Error Connect(const IpAddress& remote, uint16_t remote_port, const TcpOptionsSet& options,
                 Handle* connection, void* owner = nullptr,
-                std::optional<IpAddress> local = std::nullopt, uint16_t local_port = 0);
+                std::optional<IpAddress> local = std::nullopt, uint16_t local_port = 0,
+                const FastOpenSyn* fast_open = nullptr);
 
   // ---- Connections: the calls of TcpConnection, by handle ----
   IoResult Read(Handle connection, std::span<uint8_t> out);

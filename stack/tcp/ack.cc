@@ -116,7 +116,7 @@ void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
   if (acked == 0) return;
   send_buffer_.Acknowledge(ctx.send_blocks, acked);
   ChargeMemory(ctx);
-  if (write_blocked_ && send_buffer_.size() <= SendBufferLimit(ctx) * 2 / 3) {
+  if (write_blocked_ && SendMemory() <= SendMemoryLimit(ctx) / 3 * 2) {
     write_blocked_ = false;
     Raise(ctx, kEventWritable);
   }

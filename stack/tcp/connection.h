@@ -57,6 +57,26 @@ struct HandshakeResult {
   Instant syn_ack_sent;
 };
 
+// An algorithm, or none; in a byte, for there is one in each connection.
+class CongestionChoice {
+ public:
+  constexpr CongestionChoice() = default;
+  constexpr CongestionChoice(CongestionAlgorithm a)  // NOLINT(google-explicit-constructor)
+      : value_(static_cast<uint8_t>(a)) {}
+  constexpr bool has_value() const { return value_ != kNone; }
+  constexpr explicit operator bool() const { return has_value(); }
+  constexpr CongestionAlgorithm operator*() const {
+    return static_cast<CongestionAlgorithm>(value_);
+  }
+  constexpr CongestionAlgorithm value_or(CongestionAlgorithm otherwise) const {
+    return has_value() ? **this : otherwise;
+  }
+
+ private:
+  static constexpr uint8_t kNone = UINT8_MAX;
+  uint8_t value_ = kNone;
+};
+
 // Settings of one connection; a listener hands its own to its children.
 struct TcpOptionsSet {
   bool no_delay : 1 = false;     // TCP_NODELAY
@@ -66,8 +86,10 @@ struct TcpOptionsSet {
   bool linger : 1 = false;       // SO_LINGER
   bool oob_inline : 1 = false;   // SO_OOBINLINE
   uint8_t keepalive_probes = 0;
-  uint8_t syn_retries = 0;  // TCP_SYNCNT of an active open; 0: tcp_syn_retries
-  std::optional<CongestionAlgorithm> congestion;  // TCP_CONGESTION; none: tcp_congestion_control
+  uint8_t syn_retries = 0;      // TCP_SYNCNT of an active open; 0: tcp_syn_retries
+  uint8_t tos = 0;              // IP_TOS or IPV6_TCLASS, without the ECN bits
+  uint8_t hop_limit = 0;        // IP_TTL or IPV6_UNICAST_HOPS; 0: the default
+  CongestionChoice congestion;  // TCP_CONGESTION; none: tcp_congestion_control
   uint16_t linger_s = 0;
   uint16_t user_mss = 0;          // TCP_MAXSEG; 0: none
   uint16_t keepalive_time_s = 0;  // 0: the sysctl's
@@ -85,6 +107,14 @@ struct TcpOptionsSet {
 inline CongestionAlgorithm CongestionOf(const TcpContext& ctx, const TcpOptionsSet& options) {
   return options.congestion.value_or(ctx.congestion);
 }
+
+// What an active open with Fast Open has in its SYN (RFC 7413).
+struct FastOpenSyn {
+  bool has_option = true;           // false: data without a cookie, by configuration
+  FastOpenOption cookie;            // length 0 asks for one; then no data
+  uint16_t mss = 0;                 // that the peer told when it gave the cookie; 0: not known
+  std::span<const uint8_t> data{};  // copied as far as it fits
+};
 
 // What the shard has to do with a connection after a call.
 enum class Fate : uint8_t {
@@ -106,7 +136,7 @@ class TcpConnection {
   // An active open (section 3.10.1): sends the SYN. `slot` is the index in the pool and timer
   // wheel.
   void OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
-                  const TcpOptionsSet& options);
+                  const TcpOptionsSet& options, const FastOpenSyn* fast_open = nullptr);
   // A completed handshake: ESTABLISHED from the start. `segment` completed it; process it next by
   // Receive, so that data and FIN on it are taken.
   void OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
@@ -200,6 +230,7 @@ class TcpConnection {
   friend struct TimeWaitFacts;
   friend struct test::ConnectionPeek;  // tests/support/connection_peek.h
 
+  static constexpr uint32_t kSendOverhead = 896;  // of Linux's records of what is to be sent, each
   static constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
   static constexpr Duration kTimeWaitLength = Duration::Seconds(60);
   static constexpr uint32_t kMinPathMtuV4 = 552;  // as Linux's min_pmtu; RFC 5927 section 7
@@ -314,14 +345,21 @@ class TcpConnection {
   void SendLossProbe(TcpContext& ctx);
   void SendWindowProbe(TcpContext& ctx);
   bool EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie = nullptr,
-               bool resent = false);
+               bool resent = false, uint32_t length = 0);
   bool ResendSyn(TcpContext& ctx);
   void UpdateMss(TcpContext& ctx);
+
+  // -- fast_open_client.cc --
+  void PutIntoSyn(TcpContext& ctx, const FastOpenSyn& syn);
+  bool ResendDataOfSyn(TcpContext& ctx);
 
   // -- tso.cc: large segments --
   uint32_t SegmentsAtOnce(const TcpContext& ctx, uint32_t segment) const;
   uint32_t LargeLength(const TcpContext& ctx, uint32_t segment, uint32_t at_once, uint32_t unsent,
                        uint32_t window) const;
+  bool DefersLarge(const TcpContext& ctx, uint32_t segment, uint32_t at_once, uint32_t window,
+                   SendLimit* limit) const;
+  uint32_t SizeGoal() const;
   void FillLarge(TcpContext& ctx, const TxFrame& frame, uint32_t header_length, Seq seq,
                  uint32_t length);
 
@@ -369,6 +407,8 @@ class TcpConnection {
   void EnterTimeWait(TcpContext& ctx, TcpState substate);
   uint32_t ReceiveBufferLimit(const TcpContext& ctx) const;
   uint32_t FullReceiveSpace(const TcpContext& ctx) const;
+  uint32_t SendMemoryLimit(const TcpContext& ctx) const;
+  uint32_t SendMemory() const;
   uint32_t SendBufferLimit(const TcpContext& ctx) const;
   uint32_t ReassemblyLimit(const TcpContext& ctx) const;
   bool AdmitReceiveMemory(TcpContext& ctx);

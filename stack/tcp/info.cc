@@ -76,6 +76,8 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   info.last_ack = last_ack_received_.Before(ctx.now);
   const uint64_t rate = control_.pacing_rate(Recovery(ctx));
   if (rate != UINT64_MAX) info.pacing_rate = rate;
+  info.send_limit = SendMemoryLimit(ctx);
+  info.send_memory = SendMemory();
   info.unacked = recovery.queue().segments_out();
   info.retrans = recovery.queue().retransmitted_segments();
   info.total_retrans = recovery.segments_resent();

@@ -68,6 +68,8 @@ struct TcpInfo {
   uint32_t rcv_ssthresh = 0;  // bytes
   uint32_t not_sent = 0;      // bytes
   uint32_t snd_wnd = 0;       // bytes
+  uint32_t send_limit = 0;    // bytes of memory for what is not acknowledged (SO_SNDBUF)
+  uint32_t send_memory = 0;   // taken of that
   // In all, as Linux counts them: payload, resent bytes too, in the first; resent ones modulo 2^32.
   uint64_t bytes_sent = 0;
   uint64_t bytes_retrans = 0;

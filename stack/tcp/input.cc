@@ -66,8 +66,10 @@ void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
     ResendSyn(ctx);
     return;
   }
+  const bool had_data = snd_nxt_ - iss_ > 1;
   TakeAck(ctx, s);
   Establish(ctx);
+  const bool resends = had_data && ResendDataOfSyn(ctx);
   if (s.payload_length != 0 || s.Has(TcpFlags::kFin)) {
     // Data and FIN of a SYN-ACK stand one number behind the SYN.
     s.seq += 1;
@@ -75,7 +77,7 @@ void TcpConnection::ReceiveInSynSent(TcpContext& ctx, Segment& s) {
     ReceiveText(ctx, s);
     if (fin_received_now_) ReceiveFin(ctx);
   }
-  SendAck(ctx);
+  if (!resends) SendAck(ctx);  // else the data sent again has the acknowledgment
 }
 
 // What the peer's SYN fixes for the life of an actively opened connection.

@@ -91,6 +91,7 @@ bool TcpConnection::MaySend() const {
 // in flight holds back another.
 bool TcpConnection::HoldsBackSmall() const {
   if (options_.cork || options_.more_coming) return true;
+  if (urgent_.sending) return false;
   const bool small_in_flight = snd_sml_ > snd_una_ && snd_sml_ <= snd_nxt_;
   return !options_.no_delay && snd_nxt_ != snd_una_ && small_in_flight;
 }
@@ -107,7 +108,9 @@ TcpConnection::NextSegment TcpConnection::ChooseNext(TcpContext& ctx, uint32_t m
   const int32_t window = (snd_una_ + snd_wnd_) - snd_nxt_;
   if (window <= 0) return next;  // a FIN takes a number of the window, too
   next.length = std::min(unsent, max_payload);
-  if (at_once > 1 && unsent > max_payload) {
+  if (at_once > 1 && unsent > max_payload && window >= static_cast<int32_t>(max_payload)) {
+    if (DefersLarge(ctx, max_payload, at_once, static_cast<uint32_t>(window), &next.limit))
+      return next;
     const uint32_t large =
         LargeLength(ctx, max_payload, at_once, unsent, static_cast<uint32_t>(window));
     if (large > max_payload) {
@@ -151,10 +154,15 @@ void TcpConnection::SendData(TcpContext& ctx) {
     sent_new = sent_data = snd_nxt_ != before;
   }
   const bool much = WriteEnd() - snd_nxt_ > static_cast<int32_t>(max_payload);
-  const uint32_t at_once = much ? SegmentsAtOnce(ctx, max_payload) : 1;
+  uint32_t at_once = much ? SegmentsAtOnce(ctx, max_payload) : 1;
   for (;;) {
     next = ChooseNext(ctx, max_payload, at_once);
-    if (!next.send || !SendNew(ctx, next)) break;
+    if (!next.send) break;
+    if (!SendNew(ctx, next)) {
+      if (next.tso_mss == 0) break;
+      at_once = 1;  // buffers are short: one segment takes fewer
+      continue;
+    }
     sent_new = true;
     sent_data |= next.length != 0;
   }
@@ -198,7 +206,7 @@ bool TcpConnection::SendNew(TcpContext& ctx, const NextSegment& next, bool windo
   const bool at_end = snd_nxt_ + next.length == WriteEnd() && !more_coming_;
   if (next.length != 0 && (at_end || segments > 1 || window_probe)) {
     flags |= TcpFlags::kPsh;
-    control_.MarkPushed(Recovery(ctx));
+    if (at_end || window_probe) control_.MarkPushed(Recovery(ctx));
   }
   if (next.fin) {
     flags |= TcpFlags::kFin;
@@ -229,9 +237,9 @@ void TcpConnection::NoteDataSent(TcpContext& ctx) {
 // BeginData.
 void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length,
                                 uint16_t flags, bool new_data, uint16_t tso_mss) {
-  uint8_t tos = 0;
+  uint8_t tos = options_.tos;
   if (ecn_.in_use) [[unlikely]]
-    tos = MarkEcn(new_data, &flags);
+    tos |= MarkEcn(new_data, &flags);
   TcpHeader h;
   h.src_port = tuple_.local_port;
   h.dst_port = tuple_.remote_port;
@@ -257,7 +265,8 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .payload_length = static_cast<uint16_t>(length),
                                .payload_sum = sum,
                                .tos = tos,
-                               .tso_mss = tso_mss});
+                               .tso_mss = tso_mss,
+                               .hop_limit = options_.hop_limit});
   if ((flags & TcpFlags::kAck) != 0) AckSent();
 }
 
@@ -432,7 +441,7 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
       return;
     }
     const auto r = control_.NextRetransmission(rc, most, segment);
-    if (!r) return;
+    if (!r || (state_ == TcpState::kSynSent && !r->syn)) return;
     if (r->seq != snd_una_ && r->seq + r->length > snd_una_ + snd_wnd_) return;
     if (!RetransmitOne(ctx, *r)) {
       ctx.counters.Add(Counter::TcpExtTCPRetransFail);
@@ -470,7 +479,8 @@ bool TcpConnection::RetransmitOne(TcpContext& ctx, const Retransmission& r) {
 
 void TcpConnection::SendLossProbe(TcpContext& ctx) {
   const RecoveryContext rc = Recovery(ctx);
-  if (pacing_wait_) {  // not a tail: more will follow when its time comes
+  if (pacing_wait_ ||
+      state_ == TcpState::kSynSent) {  // not a tail: more will follow when its time comes
     control_.OnProbeFailed(rc);
     return;
   }
@@ -514,7 +524,7 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
     const RecoveryContext rc = Recovery(ctx);
     control_.BeforeSending(rc, false);
     if (SendNew(ctx, next, /*window_probe=*/true))
-      control_.AfterSending(rc, SendLimit::kWindow, true);
+      control_.AfterSending(rc, SendLimit::kWindow, false);  // no tail loss probe behind it
     return;
   }
   ctx.counters.Add(Counter::TcpExtTCPWinProbe);
@@ -524,9 +534,10 @@ void TcpConnection::SendWindowProbe(TcpContext& ctx) {
 // ---- SYN and SYN-ACK of active and simultaneous opens ----
 
 bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption* cookie,
-                            bool resent) {
+                            bool resent, uint32_t length) {
   TxFrame frame;
-  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) return false;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/length == 0))
+    return false;
   TcpHeader h;
   h.src_port = tuple_.local_port;
   h.dst_port = tuple_.remote_port;
@@ -546,13 +557,17 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption
   if (options_in_use_.wscale) o.window_scale = rcv_wscale_;
   if (cookie != nullptr) o.fast_open = *cookie;
   const size_t size = h.Emit(frame.l4, o);
-  ctx.egress.CommitTcp(frame,
-                       {.local = tuple_.local,
-                        .remote = tuple_.remote,
-                        .header_length = static_cast<uint16_t>(size),
-                        .payload_length = 0,
-                        .payload_sum = 0,
-                        .tos = static_cast<uint8_t>(ecn_.dctcp ? Ecn::kEct0 : Ecn::kNotEct)});
+  const uint32_t sum =
+      length == 0 ? 0 : send_buffer_.CopyOut(ctx.send_blocks, 0, {frame.l4 + size, length});
+  ctx.egress.CommitTcp(
+      frame, {.local = tuple_.local,
+              .remote = tuple_.remote,
+              .header_length = static_cast<uint16_t>(size),
+              .payload_length = static_cast<uint16_t>(length),
+              .payload_sum = sum,
+              .tos = static_cast<uint8_t>(
+                  options_.tos | (ecn_.dctcp ? static_cast<uint8_t>(Ecn::kEct0) : uint8_t{0})),
+              .hop_limit = options_.hop_limit});
   ctx.counters.Add(Counter::TcpOutSegs);
   return true;
 }

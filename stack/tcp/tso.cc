@@ -11,19 +11,46 @@ namespace usher {
 
 // How many segments of `segment` bytes may leave as one (Linux's tcp_tso_autosize): a millisecond's
 // worth at the rate of the connection; more where the path is so short that bursts are soon over.
-// Never more than half of the largest window offered, so that the peer acknowledges the one half
-// while the other is on its way. 1: the port does not cut.
+// 1: the port does not cut.
 uint32_t TcpConnection::SegmentsAtOnce(const TcpContext& ctx, uint32_t segment) const {
-  uint32_t most = ctx.egress.tso_bytes(path_);
+  const uint32_t most = ctx.egress.tso_bytes(path_);
   if (most < 2 * segment || urgent_.sending) return 1;
   uint64_t bytes = control_.pacing_rate(Recovery(ctx)) / 1024;
   const RttEstimator& rtt = control_.recovery().rtt();
   const int64_t halvings = rtt.min_rtt().us() >> ctx.sysctls.tcp_tso_rtt_log;
   if (rtt.has_sample() && halvings < 32) bytes += most >> halvings;
-  most = std::min(most, std::max(max_window_ / 2, segment));
   const uint64_t segments =
       std::max<uint64_t>(bytes / segment, static_cast<uint64_t>(ctx.sysctls.tcp_min_tso_segs));
   return static_cast<uint32_t>(std::min<uint64_t>(segments, most / segment));
+}
+
+// Whether a large segment is better sent later, when the next acknowledgment, which is soon to
+// come, will have made room for a larger one (Linux's tcp_tso_should_defer). `limit`: what it waits
+// for.
+bool TcpConnection::DefersLarge(const TcpContext& ctx, uint32_t segment, uint32_t at_once,
+                                uint32_t window, SendLimit* limit) const {
+  constexpr Duration kRecent = Duration::Millis(1);
+  constexpr uint32_t kWorthIt = 3;  // a third of the window (tcp_tso_win_divisor)
+  const LossRecovery& recovery = control_.recovery();
+  const uint32_t room = control_.SendBudget(Recovery(ctx)) / mss_ * mss_;
+  const uint32_t open = std::min(room, window);
+  const uint32_t whole = std::min(snd_wnd_, control_.congestion().cwnd_bytes());
+  if (room == 0 || open >= at_once * segment || open >= whole / kWorthIt || fin_queued_ ||
+      recovery.queue().empty() || recovery.state() >= RecoveryState::kRecovery ||
+      control_.last_sent().Before(ctx.now) > kRecent)
+    return false;
+  const Duration rtt = recovery.rtt().srtt();
+  const int64_t age_us = Micros::Of(ctx.now) - ctx.sent_segments[recovery.queue().head()].sent_at;
+  if (rtt.us() - age_us > std::min(rtt.us() / 2, kRecent.us())) return false;
+  *limit = room < window ? SendLimit::kCongestion : SendLimit::kWindow;
+  return true;
+}
+
+// What Linux puts into one buffer of its send queue at most.
+uint32_t TcpConnection::SizeGoal() const {
+  constexpr uint32_t kMost = 65'215;
+  const uint32_t half = max_window_ > 536 ? max_window_ / 2 : kMost;
+  return std::max<uint32_t>(std::min(kMost, half) / mss_ * mss_, mss_);
 }
 
 // How much of `unsent` bytes leaves as one segment, given `at_once` segments at most and `window`

@@ -1,5 +1,6 @@
 // Birth, the user's calls (RFC 9293 section 3.10.1 to 3.10.6) and the end of a connection.
 #include <algorithm>
+#include <bit>
 
 #include "stack/tcp/connection.h"
 #include "stack/tcp/window.h"
@@ -23,7 +24,8 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
 }
 
 void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
-                               const Path& path, const TcpOptionsSet& options) {
+                               const Path& path, const TcpOptionsSet& options,
+                               const FastOpenSyn* fast_open) {
   Init(ctx, slot, tuple, path, options);
   const Sysctls& sysctls = ctx.sysctls;
   options_in_use_.timestamps = sysctls.tcp_timestamps != 0;
@@ -31,14 +33,14 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   options_in_use_.wscale = sysctls.tcp_window_scaling != 0;
   BeginEcn(ctx, sysctls.tcp_ecn == 1 || NeedsEcn(CongestionOf(ctx, options)));
   const InitialWindow w =
-      SelectInitialWindow(sysctls, ReceiveBufferLimit(ctx),
-                          advertised_mss_ - (options_in_use_.timestamps ? kTimestampsOnlySize : 0),
-                          options_in_use_.wscale, options.receive_buffer_bytes != 0);
+      SelectInitialWindow(sysctls, ReceiveBufferLimit(ctx), advertised_mss_, options_in_use_.wscale,
+                          options.receive_buffer_bytes != 0);
   rcv_wnd_ = w.rcv_wnd;
   window_clamp_ = w.window_clamp;
   rcv_wscale_ = w.wscale;
   rcv_ssthresh_ = rcv_wnd_;
   peer_mss_ = advertised_mss_;
+  if (fast_open != nullptr && fast_open->mss != 0) peer_mss_ = std::min(peer_mss_, fast_open->mss);
   iss_ = ctx.isn.Next(tuple, ctx.now);
   snd_una_ = iss_;
   snd_nxt_ = iss_ + 1;
@@ -52,7 +54,10 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
     Die(ctx, Error::kNoBuffers);
     return;
   }
-  EmitSyn(ctx, false);  // a SYN that finds no buffer is sent by the timer
+  if (fast_open != nullptr) PutIntoSyn(ctx, *fast_open);
+  const bool with_cookie = fast_open != nullptr && fast_open->has_option;
+  // A SYN that finds no buffer is sent by the timer.
+  EmitSyn(ctx, false, with_cookie ? &fast_open->cookie : nullptr, false, send_buffer_.size());
   control_.AfterSending(rc, SendLimit::kApplication, true);
   ArmTimers(ctx);
 }
@@ -271,7 +276,12 @@ IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
   if (const Error e = WriteError(); e != Error::kNone) return {0, e};
   if (data.empty()) return {0, Error::kNone};
   size_t n = 0;
-  if (AdmitSendMemory(ctx)) n = send_buffer_.Append(ctx.send_blocks, data, SendBufferLimit(ctx));
+  // Little enough needs no closer look.
+  const size_t after = send_buffer_.size() + data.size();
+  const auto least = static_cast<size_t>(ctx.sysctls.tcp_wmem[1]);
+  const bool small = options_.send_buffer_bytes == 0 && after <= least;
+  if (AdmitSendMemory(ctx))
+    n = send_buffer_.Append(ctx.send_blocks, data, small ? least : SendBufferLimit(ctx));
   ChargeMemory(ctx);
   if (n < data.size()) NoteWriteBlocked(ctx);
   if (n == 0) return {0, Error::kAgain};
@@ -556,13 +566,38 @@ uint32_t TcpConnection::FullReceiveSpace(const TcpContext& ctx) const {
 
 // Two congestion windows' worth, so that one can be written while the other is in flight; between
 // tcp_wmem's default and maximum, and not above the default under memory pressure.
-uint32_t TcpConnection::SendBufferLimit(const TcpContext& ctx) const {
+// SO_SNDBUF, or what the window needs, as Linux tunes it (tcp_sndbuf_expand): two windows of
+// segments, each with all its bookkeeping.
+uint32_t TcpConnection::SendMemoryLimit(const TcpContext& ctx) const {
   if (options_.send_buffer_bytes != 0) return options_.send_buffer_bytes;
   const auto least = static_cast<uint32_t>(ctx.sysctls.tcp_wmem[1]);
   if (ctx.memory.under_pressure()) return least;
-  const uint64_t wanted = 2 * static_cast<uint64_t>(control_.congestion().cwnd_bytes());
+  constexpr uint32_t kHeaders = 640;
+  constexpr uint32_t kRecord = 256;
+  const uint64_t segment = std::bit_ceil(std::max<uint32_t>(peer_mss_, mss_) + kHeaders) + kRecord;
+  const uint32_t segments = std::max(
+      {control_.congestion().cwnd_bytes() / mss_, control_.recovery().reordering() + 1u, 10u});
   const auto most = std::max<uint64_t>(least, ctx.sysctls.tcp_wmem[2]);
-  return static_cast<uint32_t>(std::clamp<uint64_t>(wanted, least, most));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(2 * segments * segment, least, most));
+}
+
+// What the unacknowledged bytes take of that, counted as Linux would.
+uint32_t TcpConnection::SendMemory() const {
+  const auto unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
+  const uint32_t pieces =
+      control_.recovery().queue().segments_out() + (unsent + SizeGoal() - 1) / SizeGoal();
+  return send_buffer_.size() + pieces * kSendOverhead;
+}
+
+// How many bytes the send buffer takes in all. Linux asks for room only when it begins a new piece
+// of the queue, and fills that up; a part leaves while a call still writes.
+uint32_t TcpConnection::SendBufferLimit(const TcpContext& ctx) const {
+  const uint32_t goal = SizeGoal();
+  const uint32_t memory = SendMemoryLimit(ctx);
+  const uint32_t sent = std::min(control_.congestion().cwnd_bytes(), snd_wnd_);
+  const uint32_t taken = sent + sent / (2 * mss_) * kSendOverhead;
+  const uint32_t left = memory > taken ? memory - taken : 0;
+  return sent + std::max(1u, (left + goal + kSendOverhead - 1) / (goal + kSendOverhead)) * goal;
 }
 
 // How much may wait beyond a hole: what the receive buffer leaves free.

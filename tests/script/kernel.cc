@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -162,6 +163,7 @@ bool OpenKernel(const std::map<std::string, std::string>& sysctls, int mtu, bool
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
   std::strncpy(request.ifr_name, "tun0", IFNAMSIZ - 1);
   if (::ioctl(tun, TUNSETIFF, &request) != 0) return false;
+  std::signal(SIGPIPE, SIG_IGN);
   offloads = tso;
   constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
   if (tso && ::ioctl(tun, TUNSETOFFLOAD, kOffloads) != 0) {

@@ -196,8 +196,8 @@ std::string Player::Expect(const Event& e, const Script& script) {
 
 // ---- Recording ----
 
-void Player::Note(int64_t at_us, int order, const std::string& text) {
-  notes_.push_back({{at_us - start_us_, order}, text});
+void Player::Note(int64_t at_us, const std::string& text) {
+  notes_.emplace_back(at_us - start_us_, text);
 }
 
 void Player::RecordPacket(std::span<const uint8_t> bytes, long long at_us) {
@@ -219,7 +219,7 @@ void Player::RecordPacket(std::span<const uint8_t> bytes, long long at_us) {
   const std::string extra = (got.tos != 0 ? " tos " + std::to_string(got.tos) : "") +
                             (got.ttl != 64 ? " ttl " + std::to_string(got.ttl) : "") +
                             (got.urgent != 0 ? " urgent " + std::to_string(got.urgent) : "");
-  Note(at_us, 1, "> " + ToText(got, *of) + extra);
+  Note(at_us, "> " + ToText(got, *of) + extra);
 }
 
 // Reads what is sent until then (where time is virtual, reading does not move it: still=1).
@@ -250,27 +250,23 @@ void Player::Record(const Script& script, bool live) {
     }
     ReadUntil(due_us_);
     if (e.kind == Event::Kind::kPacket) {
+      Note(start_us_ + due_us_, line + "<");
       Inject(e.packet);
       if (live_) ReadUntil(due_us_ + 1'000);
     } else if (e.kind == Event::Kind::kAssert) {
       std::string error;
       Check(e.code, calls_.TcpInfo(), &error);
-      Note(start_us_ + due_us_, 2, line + error);
+      Note(start_us_ + due_us_, line + error);
     } else if (e.when.end_us) {
       JoinBlocking(script);
       StartBlocking(e);
     } else {
-      Note(start_us_ + due_us_, 2, line + calls_.Make(e.call));
+      Note(start_us_ + due_us_, line + calls_.Make(e.call));
     }
   }
   ReadUntil(due_us_ + kAfterUs);
-  std::stable_sort(notes_.begin(), notes_.end(),
-                   [](const auto& a, const auto& b) { return a.first.second < b.first.second; });
-  for (const auto& [when, text] : notes_)
-    std::printf(
-        "%s%s\n",
-        when.second == 1 ? (std::to_string((when.first + 5'000) / 10'000) + "0 ms ").c_str() : "",
-        text.c_str());
+  for (const auto& [at_us, text] : notes_)
+    std::printf("%10.3f %s\n", static_cast<double>(at_us) / 1e6, text.c_str());
 }
 
 // ---- Calls that block ----

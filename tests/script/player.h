@@ -102,7 +102,7 @@ class Player {
                         const Script& script) const;
   void RecordPacket(std::span<const uint8_t> bytes, long long at_us);
   void ReadUntil(int64_t script_us);
-  void Note(int64_t at_us, int order, const std::string& text);
+  void Note(int64_t at_us, const std::string& text);
   void CallThread();
   Flow& FlowOf(int connection);
 
@@ -117,7 +117,7 @@ class Player {
   bool live_ = false;
   std::vector<const Packet*> expected_;  // of a script that is recorded, in order
   size_t next_expected_ = 0;
-  std::vector<std::pair<std::pair<int64_t, int>, std::string>> notes_;
+  std::vector<std::pair<int64_t, std::string>> notes_;  // of a recording, with their times
 
   std::mutex mutex_;
   std::condition_variable changed_;

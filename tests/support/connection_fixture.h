@@ -83,7 +83,7 @@ class ConnectionTestBase : public ::testing::Test {
   // Makes the stack from options_, and its listener from listen_options_. Open does it by itself.
   void Make(uint32_t buffers = 512) {
     pool_ = std::make_unique<HeapPool>(buffers);
-    port_ = std::make_unique<MemoryPort>(*pool_, kOurMac);
+    port_ = std::make_unique<MemoryPort>(*pool_, kOurMac, capabilities_);
     InterfaceConfig config;
     config.addresses = {{local_, v6_ ? 64 : 15}};
     config.dad_transmits = 0;
@@ -276,6 +276,7 @@ class ConnectionTestBase : public ::testing::Test {
   const IpAddress remote_;
   FourTuple tuple_;
   StackOptions options_;
+  PortCapabilities capabilities_;
   TcpOptionsSet listen_options_;
   RecordingApplication app_;
   Instant now_ = Instant::FromNanos(1'000'010'000'000);

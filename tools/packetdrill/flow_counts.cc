@@ -14,7 +14,7 @@ uint32_t FlowCounts::DeliveredUpTo(uint32_t acked) const {
       std::count_if(ends.begin(), ends.end(), [acked](uint32_t end) { return end <= acked; }));
 }
 
-void FlowLedger::Note(std::span<const uint8_t> ip_packet, bool sent) {
+void FlowLedger::Note(std::span<const uint8_t> ip_packet, bool sent, uint16_t mss) {
   IpAddress source;
   IpAddress destination;
   std::span<const uint8_t> tcp;
@@ -39,7 +39,10 @@ void FlowLedger::Note(std::span<const uint8_t> ip_packet, bool sent) {
   if (!sent) {
     FlowCounts& f = flows_[{destination, source, to, from}];
     if (syn && !ack && f.sent_to != 1) f = {};
-    if (syn && !ack) return;
+    if (syn && !ack) {
+      f.segs_in = 1;
+      return;
+    }
     ++f.segs_in;
     if (length != 0) ++f.data_segs_in;
     return;
@@ -52,14 +55,15 @@ void FlowLedger::Note(std::span<const uint8_t> ip_packet, bool sent) {
     if (!ack) ++f.segs_out;
     return;
   }
-  ++f.segs_out;
+  const uint32_t segments = mss == 0 ? 1 : (length + mss - 1) / mss;
+  f.segs_out += segments;
   const uint32_t seq = Load32(&tcp[4]) - f.iss;
   const uint32_t end = seq + length + ((flags & TcpFlags::kFin) != 0 ? 1 : 0);
-  if (length != 0) ++f.data_segs_out;
+  if (length != 0) f.data_segs_out += segments;
   f.bytes_sent += length;
   if (end == seq || (flags & TcpFlags::kRst) != 0) return;
   if (end > f.sent_to)
-    f.ends.push_back(end);
+    for (uint32_t i = 1; i <= segments; ++i) f.ends.push_back(i == segments ? end : seq + i * mss);
   else
     f.bytes_retrans += length;
   f.sent_to = std::max(f.sent_to, end);

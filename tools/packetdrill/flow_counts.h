@@ -32,15 +32,16 @@ struct FlowCounts {
 // Of all flows; a SYN begins one anew.
 class FlowLedger {
  public:
-  void OnSent(std::span<const uint8_t> ip_packet) { Note(ip_packet, true); }
-  void OnReceived(std::span<const uint8_t> ip_packet) { Note(ip_packet, false); }
+  // `mss`: of a large segment, that of those it is cut into; else 0.
+  void OnSent(std::span<const uint8_t> ip_packet, uint16_t mss = 0) { Note(ip_packet, true, mss); }
+  void OnReceived(std::span<const uint8_t> ip_packet) { Note(ip_packet, false, 0); }
   FlowCounts Of(const FourTuple& tuple) const {
     const auto it = flows_.find(tuple);
     return it != flows_.end() ? it->second : FlowCounts();
   }
 
  private:
-  void Note(std::span<const uint8_t> ip_packet, bool sent);
+  void Note(std::span<const uint8_t> ip_packet, bool sent, uint16_t mss);
 
   std::map<FourTuple, FlowCounts> flows_;
 };

@@ -32,16 +32,6 @@ bool IsLinkTalk(std::span<const uint8_t> packet) {
          packet[at] <= kLastNeighbourType;
 }
 
-// A segment that is handed on whole has a checksum of the whole.
-void CompleteChecksum(const TxPacket& packet, std::span<uint8_t> frame) {
-  constexpr size_t kChecksumAt = 16;
-  const size_t tcp = size_t{packet.l2_length} + packet.l3_length;
-  const auto length = static_cast<uint32_t>(frame.size() - tcp);
-  // The field holds the pseudo-header's sum without the length.
-  const uint32_t sum = checksum::Sum(frame.subspan(tcp), BigEndian(length));
-  Store16(&frame[tcp + kChecksumAt], checksum::Finish(sum));
-}
-
 }  // namespace
 
 IpPort::IpPort(HeapPool& pool, uint16_t mtu, bool tso)
@@ -131,13 +121,12 @@ uint32_t IpPort::RxBurst(std::span<Packet> out) {
 uint32_t IpPort::TxBurst(std::span<const TxPacket> packets) {
   for (const TxPacket& p : packets) {
     std::vector<uint8_t> frame = BytesOf(p);
-    if (p.tso_mss != 0) CompleteChecksum(p, frame);
     const uint16_t type = frame.size() > kLinkSize ? Load16(&frame[12]) : 0;
     const bool ip = type == EtherType::kIpv4 || type == EtherType::kIpv6;
     if (ip && !IsLinkTalk(std::span(frame).subspan(kLinkSize))) {
       frame.erase(frame.begin(), frame.begin() + kLinkSize);
       sent_.push_back({std::move(frame), now_});
-      flows_.OnSent(sent_.back().packet);
+      flows_.OnSent(sent_.back().packet, p.tso_mss);
     }
     pool().Free(p);
   }

@@ -54,6 +54,7 @@ Socket::Socket(World& world, SocketNames& names, int domain)
 
 Socket::~Socket() {
   names_.Remove(this);
+  world_.Unwatch(this);
   if (TcpConnection* c = connection()) c->user_data = nullptr;
 }
 
@@ -181,6 +182,8 @@ int Socket::Accept(World::Lock& lock, sockaddr* address, socklen_t* length,
   socket->options_listen_.reuseport = options_listen_.reuseport;
   socket->options_listen_.v6_only = options_listen_.v6_only;
   socket->inq_ = inq_;
+  socket->zerocopy_ = zerocopy_;
+  if (zerocopy_) world_.Watch(socket.get());
   socket->notsent_lowat_ = notsent_lowat_;
   socket->receive_low_water_ = receive_low_water_;
   socket->receive_timeout_ = receive_timeout_;
@@ -208,10 +211,64 @@ int Socket::Connect(World::Lock& lock, const sockaddr* address, socklen_t length
     return WaitConnected(lock, !nonblocking);
   }
   if (state_ == State::kConnection && tcp_state() != TcpState::kClosed) return -EISCONN;
+  if (deferred_) return -EISCONN;
   Endpoint to;
-  if (const int e = ReadSockaddr(domain_, address, length, &to); e != 0) return e;
-  if (to.address.is_multicast() || to.address.is_broadcast()) return -ENETUNREACH;
-  if (domain_ == AF_INET6 && v6_only() && to.address.is_v4()) return -ENETUNREACH;
+  if (const int e = CheckPeer(address, length, &to); e != 0) return e;
+  FastOpenSyn syn;
+  if (fast_open_connect_) {
+    syn = FastOpenTo(to.address);
+    if (!syn.has_option || syn.cookie.length != 0) {
+      deferred_ = to;
+      return 0;
+    }
+  }
+  if (const int e = StartConnect(to, fast_open_connect_ ? &syn : nullptr); e != 0) return e;
+  return nonblocking ? -EINPROGRESS : WaitConnected(lock, true);
+}
+
+int Socket::CheckPeer(const sockaddr* address, socklen_t length, Endpoint* to) const {
+  if (const int e = ReadSockaddr(domain_, address, length, to); e != 0) return e;
+  if (to->address.is_multicast() || to->address.is_broadcast()) return -ENETUNREACH;
+  if (domain_ == AF_INET6 && v6_only() && to->address.is_v4()) return -ENETUNREACH;
+  return 0;
+}
+
+// What a SYN to `peer` has of Fast Open: the cookie if there is one, else the request of one.
+FastOpenSyn Socket::FastOpenTo(const IpAddress& peer) const {
+  constexpr int kClientWithoutCookie = 4;  // a bit of tcp_fastopen
+  FastOpenSyn syn;
+  if (const FastOpenSyn* known = world_.FastOpenOf(peer)) syn = *known;
+  if (fast_open_no_cookie_ || (world_.shard().sysctls().tcp_fastopen & kClientWithoutCookie) != 0)
+    syn.has_option = false;
+  return syn;
+}
+
+ssize_t Socket::ConnectWithData(World::Lock& lock, const sockaddr* address, socklen_t length,
+                                std::span<const uint8_t> data, int flags) {
+  FollowSysctls();
+  const bool wait = !nonblocking && (flags & MSG_DONTWAIT) == 0;
+  Endpoint to;
+  if (deferred_) {
+    to = *deferred_;
+    deferred_.reset();
+  } else {
+    if ((world_.shard().sysctls().tcp_fastopen & 1) == 0) return -EOPNOTSUPP;
+    if (address == nullptr || length < sizeof(sa_family_t)) return -EINVAL;
+    if (state_ == State::kConnection && Connecting()) return -EALREADY;
+    if (state_ != State::kFresh) return -EISCONN;
+    if (const int e = CheckPeer(address, length, &to); e != 0) return e;
+  }
+  FastOpenSyn syn = FastOpenTo(to.address);
+  if (!syn.has_option || syn.cookie.length != 0) syn.data = data;
+  if (const int e = StartConnect(to, &syn); e != 0) return e;
+  const size_t copied = connection() != nullptr ? connection()->unacked_bytes() : 0;
+  written_ += copied;
+  if (!wait) return copied != 0 ? static_cast<ssize_t>(copied) : -EINPROGRESS;
+  if (const int e = WaitConnected(lock, true); e != 0) return e;
+  return static_cast<ssize_t>(copied);
+}
+
+int Socket::StartConnect(const Endpoint& to, const FastOpenSyn* fast_open) {
   if (state_ == State::kConnection) Disconnect();
   std::optional<IpAddress> local;
   uint16_t port = 0;
@@ -221,8 +278,8 @@ int Socket::Connect(World::Lock& lock, const sockaddr* address, socklen_t length
   }
   if (!local) local = world_.SourceFor(to.address);
   Handle handle;
-  const Error e =
-      world_.shard().Connect(to.address, to.port, options_, &handle, nullptr, local, port);
+  const Error e = world_.shard().Connect(to.address, to.port, options_, &handle, nullptr, local,
+                                         port, fast_open);
   if (e != Error::kNone) return e == Error::kInvalid ? -ENETUNREACH : -ToErrno(e);
   state_ = State::kConnection;
   handle_ = handle;
@@ -234,7 +291,7 @@ int Socket::Connect(World::Lock& lock, const sockaddr* address, socklen_t length
   if (!bound_) port_chosen_ = true;
   bound_ = Endpoint{c->tuple().local, c->tuple().local_port};
   world_.Pump();
-  return nonblocking ? -EINPROGRESS : WaitConnected(lock, true);
+  return 0;
 }
 
 // The end of a connect(), now or when it comes.
@@ -335,20 +392,29 @@ void Socket::OnEvent(uint8_t events) {
   if ((events & kEventWritable) != 0) OutEdge();
 }
 
+void Socket::OnPass() {
+  if (!zerocopy_log_.waiting()) return;
+  const TcpConnection* c = connection();
+  const bool alive = c != nullptr && c->state() != TcpState::kClosed;
+  if (zerocopy_log_.OnAcked(alive ? written_ - c->unacked_bytes() : UINT64_MAX)) Edge();
+}
+
 uint32_t Socket::SendLimit() const {
   if (options_.send_buffer_bytes != 0) return options_.send_buffer_bytes;
+  if (const TcpConnection* c = connection(); c != nullptr)
+    return c->Info(world_.shard().context()).send_limit;
   return static_cast<uint32_t>(world_.shard().sysctls().tcp_wmem[1]);
 }
 
 bool Socket::Writable() const {
   TcpConnection* c = connection();
   if (c == nullptr) return true;
-  const size_t room = world_.shard().WritableBytes(handle_);
-  const size_t queued = c->unacked_bytes();
-  if (room * 2 < queued || (room == 0 && queued != 0)) return false;
+  const TcpInfo info = c->Info(world_.shard().context());
+  const uint64_t queued = c->unacked_bytes() != 0 ? info.send_memory : 0;
+  if (2 * info.send_limit < 3 * queued) return false;
   const uint32_t lowat =
       notsent_lowat_ != 0 ? notsent_lowat_ : world_.shard().sysctls().tcp_notsent_lowat;
-  return lowat == UINT32_MAX || 2 * uint64_t{c->Info(world_.shard().context()).not_sent} < lowat;
+  return lowat == UINT32_MAX || 2 * uint64_t{info.not_sent} < lowat;
 }
 
 uint32_t Socket::Poll() {
@@ -356,6 +422,7 @@ uint32_t Socket::Poll() {
     const Listener* l = world_.shard().passive_open().Get(handle_);
     return l != nullptr && l->accept_queue.length() != 0 ? EPOLLIN | EPOLLRDNORM : 0;
   }
+  if (deferred_) return EPOLLOUT | EPOLLWRNORM;
   uint32_t mask = 0;
   const TcpState s = tcp_state();
   if ((ReceiveShut() && SendShut()) || s == TcpState::kClosed) mask |= EPOLLHUP;
@@ -366,7 +433,7 @@ uint32_t Socket::Poll() {
       mask |= EPOLLIN | EPOLLRDNORM;
     if (SendShut() || Writable()) mask |= EPOLLOUT | EPOLLWRNORM;
   }
-  if (PendingError() != 0) mask |= EPOLLERR;
+  if (PendingError() != 0 || !zerocopy_log_.empty()) mask |= EPOLLERR;
   return mask;
 }
 

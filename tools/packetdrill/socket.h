@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "tools/packetdrill/addresses.h"
 #include "tools/packetdrill/file.h"
+#include "tools/packetdrill/zerocopy.h"
 
 namespace usher::packetdrill {
 
@@ -47,10 +49,14 @@ class Socket final : public File, public World::Owner {
   int Accept(World::Lock& lock, sockaddr* address, socklen_t* length,
              std::shared_ptr<Socket>* accepted);
   int Connect(World::Lock& lock, const sockaddr* address, socklen_t length);
+  // sendto(MSG_FASTOPEN), and the first write after a deferred connect(): a SYN with `data`.
+  ssize_t ConnectWithData(World::Lock& lock, const sockaddr* address, socklen_t length,
+                          std::span<const uint8_t> data, int flags);
   int Shutdown(int how);
   uint32_t Poll() override;
   void Close(World::Lock& lock) override;
   void OnEvent(uint8_t events) override;
+  void OnPass() override;
 
   // socket_io.cc
   ssize_t Receive(World::Lock& lock, const iovec* iov, size_t count, int flags,
@@ -96,6 +102,9 @@ class Socket final : public File, public World::Owner {
   int BindEphemeral(const IpAddress& address);
   void FollowSysctls();
   void Apply();
+  int StartConnect(const Endpoint& to, const FastOpenSyn* fast_open);
+  int CheckPeer(const sockaddr* address, socklen_t length, Endpoint* to) const;
+  FastOpenSyn FastOpenTo(const IpAddress& peer) const;
   int WaitConnected(World::Lock& lock, bool wait);
   void Disconnect();
 
@@ -142,6 +151,12 @@ class Socket final : public File, public World::Owner {
   ListenSpec options_listen_;  // of what only a listener heeds
   bool reuse_address_ = false;
   bool inq_ = false;
+  bool fast_open_connect_ = false;    // TCP_FASTOPEN_CONNECT
+  bool fast_open_no_cookie_ = false;  // TCP_FASTOPEN_NO_COOKIE
+  std::optional<Endpoint> deferred_;  // connect() said yes; the first write opens
+  bool zerocopy_ = false;             // SO_ZEROCOPY
+  ZeroCopyLog zerocopy_log_;
+  uint64_t written_ = 0;  // bytes in all
   int receive_low_water_ = 1;
   uint32_t notsent_lowat_ = 0;  // 0: the sysctl's
   timeval receive_timeout_{};

@@ -109,7 +109,11 @@ ssize_t Socket::ReceiveUrgent(const iovec* iov, size_t count) {
 
 ssize_t Socket::Receive(World::Lock& lock, const iovec* iov, size_t count, int flags,
                         msghdr* message) {
-  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  if ((flags & MSG_ERRQUEUE) != 0) {
+    if (zerocopy_log_.empty()) return -EAGAIN;
+    zerocopy_log_.Take(domain_, message);
+    return 0;
+  }
   if ((flags & MSG_OOB) != 0) return ReceiveUrgent(iov, count);
   const ssize_t n = ReceiveBytes(lock, iov, count, flags);
   if (n < 0 || message == nullptr) return n;
@@ -177,6 +181,9 @@ ssize_t Socket::SendBytes(World::Lock& lock, const iovec* iov, size_t count, int
       const IoResult r = (flags & MSG_OOB) != 0 ? world_.shard().WriteUrgent(handle_, rest)
                                                 : world_.shard().Write(handle_, rest);
       sent += r.bytes;
+      written_ += r.bytes;
+      if ((flags & MSG_ZEROCOPY) != 0 && zerocopy_ && sent == wanted)
+        zerocopy_log_.OnWritten(written_);
       world_.Pump();
       if (sent == wanted) return static_cast<ssize_t>(sent);
       if (r.bytes != 0) continue;
@@ -188,7 +195,20 @@ ssize_t Socket::SendBytes(World::Lock& lock, const iovec* iov, size_t count, int
 
 ssize_t Socket::Send(World::Lock& lock, const iovec* iov, size_t count, int flags,
                      const sockaddr* address, socklen_t length) {
-  (void)address, (void)length;  // a stream heeds none
+  if ((flags & MSG_FASTOPEN) != 0 || deferred_) {
+    std::vector<uint8_t> bytes;
+    for (size_t i = 0; i < count; ++i) {
+      const auto* base = static_cast<const uint8_t*>(iov[i].iov_base);
+      bytes.insert(bytes.end(), base, base + iov[i].iov_len);
+    }
+    const ssize_t n = ConnectWithData(lock, address, length, bytes, flags);
+    const bool waits = !nonblocking && (flags & MSG_DONTWAIT) == 0;
+    if (n < 0 || !waits || static_cast<size_t>(n) == bytes.size()) return n;
+    // The rest follows the handshake.
+    const iovec rest{bytes.data() + n, bytes.size() - static_cast<size_t>(n)};
+    const ssize_t more = SendBytes(lock, &rest, 1, flags);
+    return more < 0 ? n : n + more;
+  }
   // MSG_MORE is a cork for as long as the calls say so.
   const bool more = (flags & MSG_MORE) != 0;
   if (more != options_.more_coming) {

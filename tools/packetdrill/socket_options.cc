@@ -96,6 +96,12 @@ int Socket::SetSocketLevel(int name, const void* value, socklen_t length) {
     case SO_MAX_PACING_RATE:  // -1 of an int, or of the wider type, is no limit
       options_.max_pacing_rate = static_cast<uint32_t>(v);
       break;
+    case SO_ZEROCOPY:
+      if (!InRange(v, 0, 1)) return -EINVAL;
+      zerocopy_ = v != 0;
+      world_.Unwatch(this);
+      if (zerocopy_) world_.Watch(this);
+      return 0;
     case SO_LINGER: {
       linger l{};
       if (length < sizeof l) return -EINVAL;
@@ -188,6 +194,7 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
 }
 
 int Socket::SetRareTcpLevel(int name, int v, const void*, socklen_t) {
+  const bool closed = state_ == State::kFresh;
   switch (name) {
     case TCP_WINDOW_CLAMP:
       if (v == 0 && state_ != State::kFresh) return -EINVAL;
@@ -208,16 +215,22 @@ int Socket::SetRareTcpLevel(int name, int v, const void*, socklen_t) {
       if (v != 0 && (v & 1) == 0) world_.shard().SetQuickAck(handle_, false);
       return 0;
     case TCP_FASTOPEN_NO_COOKIE:
+      if (!InRange(v, 0, 1)) return -EINVAL;
+      fast_open_no_cookie_ = v != 0;
       remembered_[{IPPROTO_TCP, name}] = v;
       return 0;
     case TCP_THIN_LINEAR_TIMEOUTS:
-    case TCP_THIN_DUPACK:
+    case TCP_THIN_DUPACK:  // Linux does nothing with it any more
       if (!InRange(v, 0, 1)) return -EINVAL;
-      remembered_[{IPPROTO_TCP, name}] = v;
+      remembered_[{IPPROTO_TCP, name}] = name == TCP_THIN_DUPACK ? 0 : v;
       return 0;
     case TCP_FASTOPEN_CONNECT:
       if (!InRange(v, 0, 1)) return -EINVAL;
-      return -EOPNOTSUPP;
+      if ((world_.shard().sysctls().tcp_fastopen & 1) == 0) return -EOPNOTSUPP;
+      if (!closed) return -EINVAL;
+      fast_open_connect_ = v != 0;
+      remembered_[{IPPROTO_TCP, name}] = v;
+      return 0;
     case TCP_REPAIR:
       return -EPERM;
     default:
@@ -242,6 +255,13 @@ int Socket::SetIpLevel(int level, int name, const void* value, socklen_t length)
   if (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS && !InRange(v, -1, 255)) return -EINVAL;
   if (level == IPPROTO_IPV6 && name == IPV6_TCLASS && !InRange(v, -1, 255)) return -EINVAL;
   remembered_[{level, name}] = v;
+  constexpr int kNotEcn = 0xfc;
+  if ((level == IPPROTO_IP && name == IP_TOS) || (level == IPPROTO_IPV6 && name == IPV6_TCLASS))
+    options_.tos = static_cast<uint8_t>(std::max(v, 0) & kNotEcn);
+  if ((level == IPPROTO_IP && name == IP_TTL) ||
+      (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS))
+    options_.hop_limit = static_cast<uint8_t>(std::max(v, 0));
+  Apply();
   return 0;
 }
 
@@ -281,6 +301,9 @@ int Socket::GetSocketLevel(int name, std::vector<uint8_t>* out) {
       return 0;
     case SO_DOMAIN:
       PutInt(out, domain_);
+      return 0;
+    case SO_ZEROCOPY:
+      PutInt(out, zerocopy_ ? 1 : 0);
       return 0;
     case SO_ACCEPTCONN:
       PutInt(out, listening() ? 1 : 0);

@@ -38,6 +38,8 @@ uint8_t StateNumber(TcpState s) {
   return 7;
 }
 
+constexpr uint32_t kInitialWindow = 10;  // segments
+
 uint32_t Us(Duration d) { return static_cast<uint32_t>(d.us()); }
 uint32_t Ms(Duration d) { return static_cast<uint32_t>(d.ms()); }
 
@@ -92,6 +94,7 @@ std::vector<uint8_t> Socket::TcpInfoBytes() const {
   out.tcpi_snd_cwnd = in.cwnd;
   out.tcpi_advmss = in.advmss;
   out.tcpi_reordering = in.reordering;
+  out.tcpi_rcv_space = kInitialWindow * in.advmss;
   out.tcpi_total_retrans = in.total_retrans;
   out.tcpi_pacing_rate = in.pacing_rate;
   out.tcpi_max_pacing_rate = UINT64_MAX;

@@ -4,8 +4,11 @@
 #include <chrono>
 
 #include "stack/base/check.h"
+#include "stack/wire/ip_protocol.h"
 #include "stack/wire/ipv4.h"
 #include "stack/wire/ipv6.h"
+#include "stack/wire/tcp.h"
+#include "stack/wire/tcp_options.h"
 
 namespace usher::packetdrill {
 namespace {
@@ -104,6 +107,7 @@ void World::Pump() {
   // What a pass did may make more due at once; a bound, so that no fault turns into a hang.
   for (int pass = 0; pass < 1000; ++pass)
     if (shard_->Poll(now_) == 0 && shard_->NextDeadline() > now_) break;
+  for (Owner* o : watchers_) o->OnPass();
   WakeReady();
 }
 
@@ -194,13 +198,27 @@ void World::Sleep(Lock& lock, Duration time) {
 
 // ---- The link ----
 
+void World::NoteFastOpen(const IpAddress& from, std::span<const uint8_t> tcp) {
+  if (tcp.size() < TcpHeader::kSize) return;
+  const size_t header = size_t{tcp[12]} >> 4 << 2;
+  constexpr uint8_t kSynAck = TcpFlags::kSyn | TcpFlags::kAck;
+  if ((tcp[13] & kSynAck) != kSynAck || header < TcpHeader::kSize || header > tcp.size()) return;
+  const auto options =
+      TcpOptions::Parse(tcp.subspan(TcpHeader::kSize, header - TcpHeader::kSize), true);
+  if (!options.fast_open || options.fast_open->length == 0) return;
+  fast_open_[from] = {.cookie = *options.fast_open, .mss = options.mss.value_or(0)};
+}
+
 bool World::Send(Lock& lock, std::span<const uint8_t> packet) {
   BecomeDriver();
   ++driver_calls_;
-  if (const auto v4 = Ipv4View::Parse(packet))
+  if (const auto v4 = Ipv4View::Parse(packet)) {
     AddAddress(v4->dst());
-  else if (const auto v6 = Ipv6View::Parse(packet))
+    if (v4->protocol() == IpProtocol::kTcp) NoteFastOpen(v4->src(), v4->payload());
+  } else if (const auto v6 = Ipv6View::Parse(packet)) {
     AddAddress(v6->dst());
+    if (v6->next_header() == IpProtocol::kTcp) NoteFastOpen(v6->src(), v6->payload());
+  }
   const bool taken = port_.Deliver(packet);
   Pump();
   LetWokenReturn(lock);

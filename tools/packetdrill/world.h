@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -32,6 +33,8 @@ class World final : public ShardEvents {
    public:
     virtual ~Owner() = default;
     virtual void OnEvent(uint8_t events) = 0;
+    // The stack has worked; only for those who watch.
+    virtual void OnPass() {}
   };
 
   explicit World(const Flags& flags);
@@ -48,6 +51,13 @@ class World final : public ShardEvents {
   void AddAddress(const IpAddress& address);
   // The address to speak from to `remote`, where the script has bound none.
   IpAddress SourceFor(const IpAddress& remote);
+  // What peers' SYN-ACKs said of Fast Open (tcp_metrics): null, or a cookie and the MSS.
+  const FastOpenSyn* FastOpenOf(const IpAddress& peer) const {
+    const auto it = fast_open_.find(peer);
+    return it != fast_open_.end() ? &it->second : nullptr;
+  }
+  void Watch(Owner* owner) { watchers_.push_back(owner); }
+  void Unwatch(Owner* owner) { std::erase(watchers_, owner); }
   // Lets the stack do all that is due now, then wakes the calls that became ready.
   void Pump();
   // Waits until ready() or `deadline`; what it came to. False at once if nothing could ever make it
@@ -77,6 +87,7 @@ class World final : public ShardEvents {
     bool woken = false;
   };
 
+  void NoteFastOpen(const IpAddress& from, std::span<const uint8_t> tcp);
   void BecomeDriver() { driver_ = std::this_thread::get_id(); }
   Instant NextEvent() const;
   void AdvanceTo(Instant when);
@@ -95,6 +106,8 @@ class World final : public ShardEvents {
 
   std::thread::id driver_;
   uint64_t driver_calls_ = 0;
+  std::map<IpAddress, FastOpenSyn> fast_open_;
+  std::vector<Owner*> watchers_;
   std::list<Waiter*> waiters_;
   std::vector<std::thread::id> woken_;  // have not asked for the time yet
   std::condition_variable returned_;    // woken_ became shorter

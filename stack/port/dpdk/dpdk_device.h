@@ -32,7 +32,7 @@ struct DpdkDeviceConfig {
   uint32_t held_buffers = 4096;  // per queue pair: most frames the stack holds or builds at once
   ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
   ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
-  bool tso = true;                // large segments are cut by the port, where it gains by that
+  bool tso = false;               // large segments are cut by the port, where it gains by that
   std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
   // How long Open waits for a carrier; without it as long as such a device needs to agree on one.
   std::optional<uint32_t> link_wait_ms;

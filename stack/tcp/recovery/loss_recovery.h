@@ -168,6 +168,8 @@ class LossRecovery {
   // through and is to be sent again in pieces, at once and without a reduction. True if there is
   // such.
   bool ResendTooLong(const RecoveryContext& context);
+  // The same for all that is out: a peer that took a SYN without its data.
+  bool ResendAll(const RecoveryContext& context);
 
   // After a recovery began: if nothing is lost but the record that begins with `probe`, and that is
   // first, its size was the reason (RFC 4821 section 7.7): it is still to be sent again, in pieces,

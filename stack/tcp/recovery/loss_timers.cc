@@ -120,6 +120,15 @@ bool LossRecovery::ResendTooLong(const RecoveryContext& context) {
   return true;
 }
 
+bool LossRecovery::ResendAll(const RecoveryContext& context) {
+  SentSegmentPool& pool = context.pool;
+  for (SegmentIndex i = queue_.head(); i != kNoSegment; i = SentQueue::Next(pool, i))
+    if (!pool[i].Has(SentSegment::kSacked)) queue_.MarkLost(pool, i);
+  if (queue_.NextLost(pool) == kNoSegment) return false;
+  EnterPlainLoss(pool);
+  return true;
+}
+
 bool LossRecovery::ForgiveMtuProbe(const RecoveryContext& context, Seq probe) {
   if (state_ != RecoveryState::kRecovery || queue_.empty()) return false;
   const SentSegment& head = context.pool[queue_.head()];

@@ -53,6 +53,9 @@ class SendControl {
   // to be sent again now.
   bool ResendTooLong(const RecoveryContext& context);
 
+  // See LossRecovery::ResendAll.
+  bool ResendAll(const RecoveryContext& context) { return recovery_.ResendAll(context); }
+
   // See LossRecovery::ForgiveMtuProbe.
   bool ForgiveMtuProbe(const RecoveryContext& context, Seq probe);
 
@@ -72,6 +75,7 @@ class SendControl {
   }
   // When MaySendNow will have said no: come again.
   Instant pacing_deadline() const { return pacer_.full_at(); }
+  MilliStamp last_sent() const { return last_sent_; }
   bool paced() const { return pacer_.active(); }
   // Bytes that cwnd (or PRR) lets out now, new data and retransmissions alike.
   uint32_t SendBudget(const RecoveryContext& context) const;

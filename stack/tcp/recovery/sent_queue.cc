@@ -473,7 +473,6 @@ void SentQueue::UnmarkAllLost(SentSegmentPool& pool) {
   lost_segments_ = 0;
   lost_bytes_ = 0;
   lost_hint_ = kNoSegment;
-  RestoreTimeOrder(pool);
 }
 
 void SentQueue::ForgetSacks(SentSegmentPool& pool) {

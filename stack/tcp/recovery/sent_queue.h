@@ -174,7 +174,9 @@ class SentQueue {
   void Sack(SentSegmentPool& pool, SeqRange block, uint32_t mss, Delivery& delivery);
   // Marks a record's last transmission lost. Not for SACKed ones.
   void MarkLost(SentSegmentPool& pool, SegmentIndex i);
-  // Takes the loss mark off everything (undo); retransmissions in flight stay counted.
+  // Takes the loss mark off everything (undo); retransmissions in flight stay counted. Where in the
+  // order of time that belongs is not known any more, and it does not come back there: as on Linux,
+  // the same timing that was wrong once does not condemn it again at once.
   void UnmarkAllLost(SentSegmentPool& pool);
   // The peer reneged (RFC 2018 section 8): forgets every SACK.
   void ForgetSacks(SentSegmentPool& pool);

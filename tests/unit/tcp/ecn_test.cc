@@ -263,7 +263,7 @@ TEST_P(DctcpTest, AsksForEcnWhateverTheSetting) {
 }
 
 TEST_P(DctcpTest, TheSettingChoosesTheAlgorithm) {
-  listen_options_.congestion.reset();
+  listen_options_.congestion = {};
   options_.sysctls.tcp_congestion_control = "dctcp";
   Open();
   EXPECT_EQ(tcp(c_)->Info(shard().context()).congestion, CongestionAlgorithm::kDctcp);

@@ -346,14 +346,21 @@ TEST_P(UserTest, ASliceOutlivesItsConnection) {
 TEST_P(UserTest, AWriteIsCutShortAndRoomIsTold) {
   listen_options_.send_buffer_bytes = 10'000;
   Connection c = Open();
-  EXPECT_EQ(c.Write(std::string(30'000, 'x')).bytes, 10'000u);
+  const size_t taken = c.Write(std::string(100'000, 'x')).bytes;
+  EXPECT_GE(taken, 10'000u);  // as on Linux: the limit, and what its last piece holds beyond it
+  EXPECT_LT(taken, 100'000u);
   EXPECT_EQ(c.Write("x").error, Error::kAgain);
   EXPECT_EQ(c.writable_bytes(), 0u);
   Poll();
   TakeSent();
   Give(Ack(1460));
   EXPECT_EQ(app_.writable, 0);  // not for so little
-  Give(Ack(7300));
+  for (int i = 0; i < 10 && our_nxt_ < O(static_cast<int64_t>(taken)); ++i) {
+    TakeSent();
+    Give(Ack());
+  }
+  TakeSent();
+  Give(Ack());
   EXPECT_EQ(app_.writable, 1);
 }
 
