@@ -27,7 +27,7 @@ ADAPTER = 'tools/libusher-packetdrill.so'
 # The quick ones first.
 PROGRAMS = ['tests/unit/test-tcp', 'tests/unit/test-listen', 'tests/unit/test-shard',
             'tests/unit/test-api', ADAPTER, 'tests/sim/bottleneck-test', 'tests/sim/sim-test']
-CPU_LIMIT_S = 120  # a mistake may make a loop endless: that too is noticed
+CPU_LIMIT_S = 40  # a mistake may make a loop endless: that too is noticed
 
 # Pattern and what may stand in its place. Operators have blanks around them (.clang-format), which
 # tells them from template brackets, references and signs.

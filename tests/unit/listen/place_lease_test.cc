@@ -101,6 +101,20 @@ TEST_F(PlaceLeaseTest, APlaceGoesToTheShardThatNeedsIt) {
   EXPECT_EQ(Places(), 1);
 }
 
+// Each shard's limits are of its part, the SYN table's included, and the parts make up the whole.
+TEST_F(PlaceLeaseTest, TheHalfOpenAreDealtOutToo) {
+  Make(4);
+  Listen(21, ListenModel::kLinuxClassic);
+  uint32_t half_open = 0;
+  for (uint32_t i = 0; i < count(); ++i) {
+    const Listener& l = At(i);
+    EXPECT_EQ(l.limits.accept_limit + 1, l.places) << i;
+    EXPECT_LT(l.limits.half_open_capacity, l.whole.half_open_capacity) << i;
+    half_open += l.limits.half_open_capacity;
+  }
+  EXPECT_EQ(half_open, At(0).whole.half_open_capacity);
+}
+
 TEST_F(PlaceLeaseTest, ListenAgainIsForAllShards) {
   Make(3);
   Listen(2);

@@ -194,6 +194,16 @@ TEST_F(OutOfOrderQueueTest, AFinGoesWithTheDataBeforeIt) {
   EXPECT_THAT(Sacks(queue_), IsEmpty());
 }
 
+TEST_F(OutOfOrderQueueTest, NothingIsLeftOfWhatWasCleared) {
+  Insert(10, 20);
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(30), &fin);
+  queue_.Clear();
+  EXPECT_TRUE(queue_.empty());
+  EXPECT_THAT(Sacks(queue_), IsEmpty());
+  EXPECT_FALSE(queue_.TakeInOrder(Seq(30)).fin);
+}
+
 TEST_F(OutOfOrderQueueTest, SackBlocksComeMostRecentFirst) {
   Insert(10, 20);
   Insert(30, 40);

@@ -180,6 +180,25 @@ TEST(RackTlpTest, DsackWidensTheReorderingWindow) {
   EXPECT_EQ(rack.ReorderWindow(settings, conditions), Duration::Millis(100));
 }
 
+// An undo by D-SACK makes a widened window last one recovery longer, up to the 16 that it may.
+TEST(RackTlpTest, DsackUndoProlongsTheWideWindow) {
+  RecoverySettings settings;
+  Rack rack;
+  Rack::Conditions conditions{
+      .reordering_seen = true, .min_rtt = Duration::Millis(40), .srtt = Duration::Millis(100)};
+  rack.OnDsack();
+  rack.UpdateReorderWindow(settings, true, 1'000, 5'000);
+  rack.OnDsackUndo();  // 16 already
+  for (int n = 0; n < 15; ++n) rack.OnRecoveryEnd();
+  rack.OnDsackUndo();
+  rack.OnRecoveryEnd();
+  rack.UpdateReorderWindow(settings, true, 10'000, 11'000);
+  EXPECT_EQ(rack.ReorderWindow(settings, conditions), Duration::Millis(20));
+  rack.OnRecoveryEnd();
+  rack.UpdateReorderWindow(settings, true, 12'000, 13'000);
+  EXPECT_EQ(rack.ReorderWindow(settings, conditions), Duration::Millis(10));
+}
+
 TEST(RackTlpTest, WithoutReorderingTheWindowIsNothingInRecoveryAndAtTheThreshold) {
   RecoverySettings settings;
   const Rack rack;

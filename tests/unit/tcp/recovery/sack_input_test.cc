@@ -181,6 +181,18 @@ TEST_F(SackInputTest, FloodOfDsacksGainsNoMoreThanTheUndo) {
   EXPECT_LE(lab_.cwnd(), before);
 }
 
+// RACK's window answers reordering: without any, a needless retransmission does not widen it.
+TEST_F(SackInputTest, DsackLeavesRacksWindowWhereNoReorderingIsKnown) {
+  ResendTwo();
+  Blocks({Range(0, 1)}, 10);
+  lab_.Advance(100);
+  lab_.Send(4);
+  lab_.Advance(100);
+  lab_.Ack(14);
+  ASSERT_FALSE(lab_.control.recovery().reordering_seen());
+  EXPECT_EQ(lab_.control.recovery().rack().reorder_window_steps(), 1u);
+}
+
 TEST_F(SackInputTest, DsackFromBeforeTheUndoMarkerIsOld) {
   lab_.Ack(4);
   lab_.Send(4);
