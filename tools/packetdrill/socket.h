@@ -118,6 +118,8 @@ class Socket final : public File, public World::Owner {
   uint32_t InqHint() const;
   void AddInq(msghdr* message) const;
 
+  size_t UnsentRoom() const;
+
   // -- socket_options.cc, tcp_info.cc --
   int GetSocketLevel(int name, std::vector<uint8_t>* out);
   int GetTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* length);
