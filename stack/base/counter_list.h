@@ -312,6 +312,8 @@ X(UsherHandedOverIn)
 X(UsherRelayDropped)
 X(UsherSteered)
 X(UsherSteerDropped)
+X(UsherSleeps)
+X(UsherSleepsCutShort)
 
 #undef X
 #undef G

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "stack/glue/memory_plan.h"
+#include "stack/glue/sleeper.h"
 #include "stack/glue/system_random.h"
 #include "stack/port/dpdk/dpdk_device.h"
 #include "stack/port/dpdk/eal.h"
@@ -118,6 +119,7 @@ absl::Status Runtime::OpenDevices() {
     config.vlan = i.config.vlan;
     config.held_buffers = plan.held_buffers;
     config.mac = i.mac;
+    config.rx_interrupts = options_.poll == PollMode::kAdaptive;
     auto device = DpdkDevice::Open(*port, config);
     if (!device.ok()) return device.status();
     devices_.push_back(*std::move(device));
@@ -182,7 +184,7 @@ absl::Status Runtime::Run(absl::AnyInvocable<void()> on_ready) {
     }
   }
   // rte_eal_wait_lcore would spin; this core may be the one the clients need.
-  constexpr Duration kLookAgain = Duration::Millis(20);
+  constexpr Duration kLookAgain = Duration::Millis(50);
   const auto runs = [](const auto& w) { return rte_eal_get_lcore_state(w->lcore) == RUNNING; };
   while (std::any_of(workers_.begin(), workers_.end(), runs)) Sleep(kLookAgain);
   rte_eal_mp_wait_lcore();
@@ -195,11 +197,20 @@ int Runtime::RunWorker(void* worker) {
   return 0;
 }
 
+// Whether what comes to shard i ends its sleep: not what a sibling hands it.
+bool Runtime::WatchPorts(uint32_t i, Sleeper& sleeper) {
+  bool all = workers_.size() == 1;
+  for (auto& device : devices_)
+    all &= device->rx_interrupts() && sleeper.Watch(device->port(), static_cast<uint16_t>(i));
+  return all;
+}
+
 void Runtime::RunShard(uint32_t i) {
   prctl(PR_SET_TIMERSLACK, 1000ul);  // ns; else every sleep lasts 50 us longer
   Stack& stack = *stack_;
   Shard& shard = stack.shard(i);
-  IdlePolicy idle(options_.poll);
+  Sleeper sleeper;
+  IdlePolicy idle(options_.poll, WatchPorts(i, sleeper));
   bool ready = i != 0;
   const bool polls_stack = hook_ == nullptr || !hook_->owns_ports();
   Instant now = clock_.Now();
@@ -217,12 +228,13 @@ void Runtime::RunShard(uint32_t i) {
       Instant deadline = stack.NextDeadline(i);
       if (hook_ != nullptr) deadline = std::min(deadline, hook_->NextDeadline(i));
       const Duration rest = idle.AfterPass(work, now, deadline);
-      if (rest > Duration()) {
+      if (rest > Duration() && !sleeper.Arm()) {
         for (auto& device : devices_) device->queue(static_cast<uint16_t>(i)).Reclaim();
-        Sleep(rest);
+        shard.CountSleep(sleeper.Sleep(rest));
       }
     } else {
       idle.AfterPass(work, now, now);
+      sleeper.Disarm();
     }
     now = std::max(now, clock_.Now());
   } while (GoesOn(i, now));

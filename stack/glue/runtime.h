@@ -23,6 +23,7 @@ namespace usher {
 
 class DpdkDevice;
 class Eal;
+class Sleeper;
 
 struct RuntimeInterface {
   std::string port = "0";                   // DPDK port id, or the device's name: "net_tap0"
@@ -93,6 +94,7 @@ class Runtime {
   absl::Status PlaceShards();
   absl::Status OpenDevices();
   absl::Status MakeStack();
+  bool WatchPorts(uint32_t i, Sleeper& sleeper);
   void RunShard(uint32_t i);
   bool GoesOn(uint32_t i, Instant now);
   void BeginStop(uint32_t i, Instant now);

@@ -151,6 +151,12 @@ class Shard {
   // Packet buffers free in the pools of all ports. May be slow.
   uint32_t FreePacketBuffers() const;
 
+  // The loop around Poll counts its sleeps here, and which of them a packet ended.
+  void CountSleep(bool cut_short) {
+    counters_.Add(Counter::UsherSleeps);
+    if (cut_short) counters_.Add(Counter::UsherSleepsCutShort);
+  }
+
   // ---- Any thread ----
   Mailbox& mailbox() { return mailbox_; }
   const Counters& counters() const { return counters_; }

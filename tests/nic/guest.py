@@ -27,7 +27,9 @@ from lab import (BUILD, PATIENCE_S, USHERCTL, USHERD, Failure, Process, Skip, ch
 
 CACHE = BUILD / 'nic-guest'  # what the packages hold, unpacked
 LOAD = BUILD / 'tools' / 'usher-load'
-MODULES = ('uio', 'uio_pci_generic')
+# In the order of loading; some kernels have fewer.
+MODULES = ('uio', 'uio_pci_generic', 'irqbypass', 'iommufd', 'vfio', 'vfio_virqfd',
+           'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci')
 DRIVERS = ('bus_pci', 'bus_vdev', 'mempool_ring', 'net_e1000', 'net_virtio')
 MEMORY_MIB, HUGEPAGES = 640, 96  # of 2 MiB
 CORES = 2
@@ -84,7 +86,7 @@ def fetch():
     CACHE.mkdir(parents=True)
     _unpack(_download('busybox-static'), '*bin/busybox')
     _unpack(_download(_kernel_package()), '*boot/vmlinuz-*',
-            *(f'*/drivers/uio/{module}.ko*' for module in MODULES))
+            '*/kernel/drivers/uio/*.ko*', '*/kernel/drivers/vfio/*.ko*', '*/kernel/virt/lib/*.ko*')
     for package in CACHE.glob('*.deb'):
         package.unlink()
     (CACHE / 'complete').touch()
@@ -147,12 +149,6 @@ def driver_folder():
     return found[-1]
 
 
-def _module(name):
-    """A kernel module's bytes and its name's ending. busybox unpacks what is packed."""
-    path = next(CACHE.glob(f'{name}.ko*'))
-    return path.read_bytes(), path.name.partition('.')[2]
-
-
 def make_tree(files):
     """`files`: content by path, beside what every guest has."""
     tree = Tree()
@@ -160,9 +156,9 @@ def make_tree(files):
         tree.folder(folder)
     tree.file('/bin/busybox', (CACHE / 'busybox').read_bytes(), 0o755)
     tree.file('/init', (HERE / 'init.sh').read_bytes(), 0o755)
-    for name in MODULES:
-        content, ending = _module(name)
-        tree.file(f'/modules/{name}.{ending}', content)
+    for number, name in enumerate(MODULES):
+        for path in CACHE.glob(f'{name}.ko*'):  # busybox unpacks what is packed
+            tree.file(f'/modules/{number:02}-{path.name}', path.read_bytes())
     for program in (USHERD, USHERCTL, LOAD):
         check(program.exists(), f'{program} is not built')
         tree.program(f'/bin/{program.name}', program)
@@ -207,9 +203,11 @@ class Guest:
         make_tree(self._files).write(image)
         self._machine = Process(
             ['qemu-system-x86_64', '-nodefaults', '-display', 'none', '-no-reboot', '-M', 'q35',
+             '-device', 'intel-iommu,intremap=on',
              '-accel', 'tcg', '-cpu', 'max', '-smp', CORES, '-m', MEMORY_MIB,
              '-kernel', next(CACHE.glob('vmlinuz-*')), '-initrd', image,
-             '-append', f'console=ttyS0 quiet panic=-1 hugepages={HUGEPAGES}',
+             '-append', f'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
+                        f'hugepages={HUGEPAGES}',
              '-serial', f'file:{self.console}',
              '-serial', f'unix:{self.directory}/shell,server=on,wait=off',
              '-qmp', f'unix:{self.directory}/qmp,server=on,wait=off', *self._devices],

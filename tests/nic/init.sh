@@ -7,14 +7,11 @@ $busybox mount -t devtmpfs dev /dev
 $busybox --install -s /bin
 mkdir -p /dev/hugepages
 mount -t hugetlbfs hugepages /dev/hugepages
-for name in uio uio_pci_generic; do
-  for module in /modules/"$name".ko*; do insmod "$module"; done
-done
-for device in /sys/bus/pci/devices/*; do
-  [ "$(cat "$device/class")" = 0x020000 ] || continue
-  echo uio_pci_generic >"$device/driver_override"
-  echo "${device##*/}" >/sys/bus/pci/drivers_probe
-done
+for module in /modules/*; do insmod "$module"; done
+while read -r device driver; do
+  echo "$driver" >"/sys/bus/pci/devices/$device/driver_override"
+  echo "$device" >/sys/bus/pci/drivers_probe
+done </etc/drivers
 ip link set lo up
 cd /root || exit
 # Opened once: a serial line that nobody holds open loses what comes in. Read through a pipe, or the

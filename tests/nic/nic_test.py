@@ -21,6 +21,8 @@ from lab import (_die_with_parent, case, check, config_text, equal, main, need, 
 
 # The cards' places on the guest's bus: two of a kind, the second ones in a VLAN.
 E1000E, VIRTIO, TAGGED_E1000E, TAGGED_VIRTIO = (f'0000:00:{n:02x}.0' for n in range(2, 6))
+DRIVEN = {E1000E: 'uio_pci_generic', VIRTIO: 'uio_pci_generic', TAGGED_E1000E: 'vfio-pci',
+          TAGGED_VIRTIO: 'vfio-pci'}
 E1000E_MAC, OUR_MAC = '02:00:00:00:00:e0', '02:00:00:00:00:77'
 VLAN = 7
 LENGTH = 1 << 20
@@ -103,7 +105,8 @@ def make_network():
     # Without vnet_hdr the e1000e makes the sums it is asked for, and the kernel checks them.
     ends = [f'{tap}=nic0,vnet_hdr=off', f'{tap}=nic1,queues=2,vhost=off',
             *(tagger.netdev() for tagger in taggers)]
-    kinds = ['e1000e', 'virtio-net-pci,mq=on,rss=on,vectors=6', 'e1000e', 'virtio-net-pci']
+    kinds = ['e1000e', 'virtio-net-pci,mq=on,rss=on,vectors=6', 'e1000e',
+             'virtio-net-pci,disable-legacy=on,iommu_platform=on']
     arguments = []
     for i, (end, kind) in enumerate(zip(ends, kinds)):
         arguments += ['-netdev', f'{end},id=end{i}', '-device',
@@ -225,11 +228,16 @@ def tagged(guest, directory, file_hash):
     with Server(guest, '/etc/tagged.toml') as server:
         wait_until(lambda: 'link down' in server.said(), 'usherd to start without a link')
         guest.qmp('set_link', name=CARDS[2], up=True)
-        server.wait_serving()
+        said = server.wait_serving()
+        check(f'port {TAGGED_VIRTIO} (net_virtio, 02:00:00:00:00:e3): 1 queue pair, receive '
+              'interrupts;' in said, said)
         for cable in CABLES[2:]:
             with case(f'{cable.device}: page, file and echo in a VLAN'):
                 both_ways(cable, directory, file_hash)
+                before = counters(cable)
                 pings(cable)
+                cut = counters(cable)['UsherSleepsCutShort'] - before['UsherSleepsCutShort']
+                check(cut >= 4 or cable is CABLES[2], f'sleeps that a packet ended: {cut}')
 
 
 def spread(guest, directory, file_hash):
@@ -294,6 +302,7 @@ def test():
     file_hash = hashlib.sha256(file).hexdigest()
     files = {
         '/www/index.html': PAGE, '/www/file.bin': file,
+        '/etc/drivers': ''.join(f'{card} {driver}\n' for card, driver in DRIVEN.items()).encode(),
         '/etc/plain.toml': config([CABLES[0].interface(E1000E),
                                    CABLES[1].interface(VIRTIO, mac=OUR_MAC)],
                                   '0@0', 1),

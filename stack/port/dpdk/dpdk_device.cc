@@ -10,7 +10,9 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "stack/port/dpdk/eal_log.h"
@@ -62,6 +64,18 @@ bool HasHardware(const rte_eth_dev_info& info) {
 bool Spreads(const rte_eth_dev_info& info) {
   return (info.flow_type_rss_offloads & kWantedRss) != 0 && info.reta_size > 0 &&
          (IsPci(info) || (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0);
+}
+
+// A line of its own per queue, which costs nothing while it is switched off: vfio-pci has one, the
+// shared line of uio_pci_generic is none. A TAP has its file descriptors. The e1000e's driver takes
+// the wish and raises none.
+bool HasRxInterrupts(const rte_eth_dev_info& info) {
+  if (IsTap(info.driver_name)) return true;
+  if (!IsPci(info) || std::string_view(info.driver_name) == "net_e1000_em") return false;
+  const std::string kernel_driver =
+      absl::StrCat("/sys/bus/pci/devices/", rte_dev_name(info.device), "/driver");
+  std::error_code error;
+  return std::filesystem::read_symlink(kernel_driver, error).filename() == "vfio-pci";
 }
 
 bool PortComputes(ChecksumPolicy policy, const rte_eth_dev_info& info) {
@@ -196,10 +210,22 @@ void DpdkDevice::UseTso(Abilities& a) {
       static_cast<uint16_t>(buffers == 0 ? kMost : std::min(kMost, (buffers - 1) * kBufferRoom));
 }
 
+// With receive interrupts, where they are wanted and the driver has them: without MSI-X some have
+// none.
+int DpdkDevice::ConfigureDriver(const DpdkDeviceConfig& config, const Abilities& a) {
+  const uint16_t pairs = config.queue_pairs;
+  rte_eth_conf conf = a.conf;
+  if (config.rx_interrupts && HasRxInterrupts(a.info)) {
+    conf.intr_conf.rxq = 1;
+    rx_interrupts_ = rte_eth_dev_configure(port_, pairs, pairs, &conf) == 0;
+    if (rx_interrupts_) return 0;
+  }
+  return rte_eth_dev_configure(port_, pairs, pairs, &a.conf);
+}
+
 absl::Status DpdkDevice::SetUpQueues(const DpdkDeviceConfig& config, const Abilities& a) {
   const uint16_t pairs = config.queue_pairs;
-  if (int e = rte_eth_dev_configure(port_, pairs, pairs, &a.conf); e != 0)
-    return Failed(port_, "configure", e);
+  if (int e = ConfigureDriver(config, a); e != 0) return Failed(port_, "configure", e);
   // Some drivers take it only here, some cannot change it and need not.
   if (int e = rte_eth_dev_set_mtu(port_, config.mtu); e != 0 && e != -ENOTSUP)
     return Failed(port_, "mtu", e);
@@ -331,8 +357,8 @@ std::string DpdkDevice::Describe() const {
   return absl::StrCat("port ", name, " (", driver_, ", ", ToString(mac_), "): ", queue_pairs(),
                       " queue pair", queue_pairs() == 1 ? "" : "s",
                       capabilities_.rss ? absl::StrCat(", RSS by a table of ", reta_size_) : "",
-                      "; received checksums by the ", rx_checksums_ ? "port" : "stack",
-                      ", sent ones by the ",
+                      rx_interrupts_ ? ", receive interrupts" : "", "; received checksums by the ",
+                      rx_checksums_ ? "port" : "stack", ", sent ones by the ",
                       (tx & kTxTcpChecksum) == 0  ? "stack"
                       : (tx & kTxIpChecksum) == 0 ? "port (TCP)"
                                                   : "port (IP, TCP)",

@@ -33,6 +33,7 @@ struct DpdkDeviceConfig {
   ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
   ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
   bool tso = false;               // large segments are cut by the port, where it gains by that
+  bool rx_interrupts = false;     // have the driver tell of packets, if it can
   std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
   // How long Open waits for a carrier; without it as long as such a device needs to agree on one.
   std::optional<uint32_t> link_wait_ms;
@@ -67,6 +68,8 @@ class DpdkDevice {
   PortId port() const { return port_; }
   const std::string& driver() const { return driver_; }
   const MacAddress& mac() const { return mac_; }
+  // A packet raises an interrupt on its receive queue, if asked to.
+  bool rx_interrupts() const { return rx_interrupts_; }
   uint16_t queue_pairs() const { return static_cast<uint16_t>(ports_.size()); }
   DpdkPort& queue(uint16_t i) { return *ports_[i]; }
   DpdkPool& pool(uint16_t i) { return *pools_[i]; }
@@ -86,6 +89,7 @@ class DpdkDevice {
   explicit DpdkDevice(PortId port) : port_(port) {}
   absl::Status Configure(const DpdkDeviceConfig& config);
   void UseTso(Abilities& abilities);
+  int ConfigureDriver(const DpdkDeviceConfig& config, const Abilities& abilities);
   absl::Status SetUpQueues(const DpdkDeviceConfig& config, const Abilities& abilities);
   absl::Status StartQuietly();
   absl::Status ChooseMac(const DpdkDeviceConfig& config);
@@ -100,6 +104,7 @@ class DpdkDevice {
   bool sums_ipv4_ = false;  // of the segments it cuts
   bool mac_needs_promiscuous_ = false;
   bool running_ = false;
+  bool rx_interrupts_ = false;
   bool hardware_ = false;       // a network card's, not a virtual device
   bool rx_checksums_ = false;   // the port checks what it receives
   uint16_t filtered_vlan_ = 0;  // let through by the driver's filter; 0: it has none to set

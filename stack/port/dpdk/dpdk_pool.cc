@@ -29,6 +29,12 @@ bool MayCrossPages() {
   return rte_eal_iova_mode() == RTE_IOVA_VA;
 }
 
+// A mempool that may cross pages notes no bus addresses at all, but a device needs them.
+void SetBusAddress(rte_mempool*, void*, void* object, unsigned) {
+  auto* mbuf = static_cast<rte_mbuf*>(object);
+  rte_mbuf_iova_set(mbuf, reinterpret_cast<uintptr_t>(mbuf->buf_addr));
+}
+
 rte_mempool* MakeMempool(const std::string& name, uint32_t count, int socket) {
   rte_mempool* mempool = rte_mempool_create_empty(
       name.c_str(), count, kElementSize, CacheSizeFor(count), sizeof(rte_pktmbuf_pool_private),
@@ -45,6 +51,7 @@ rte_mempool* MakeMempool(const std::string& name, uint32_t count, int socket) {
     return nullptr;
   }
   rte_mempool_obj_iter(mempool, rte_pktmbuf_init, nullptr);
+  if (MayCrossPages()) rte_mempool_obj_iter(mempool, SetBusAddress, nullptr);
   return mempool;
 }
 
