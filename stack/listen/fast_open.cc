@@ -2,16 +2,30 @@
 #include "stack/listen/fast_open.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 
 #include "stack/listen/passive_open.h"
 
 namespace usher {
 namespace {
 
-uint64_t HashOf(const SipKey& key, const IpAddress& local, const IpAddress& remote) {
-  const FourTuple addresses{local, remote, 0, 0};
-  return WireHash(key, addresses);
+// Of the SYN's two addresses as they stand in its header, so that usher and Linux machines with one
+// key know each other's cookies.
+std::array<uint8_t, FastOpenCookies::kSize> CookieOf(const SipKey& key, const IpAddress& local,
+                                                     const IpAddress& remote) {
+  std::array<uint8_t, 32> addresses;
+  const size_t size = remote.is_v4() ? 4 : 16;
+  if (remote.is_v4()) {
+    StoreIpv4(addresses.data(), remote);
+    StoreIpv4(addresses.data() + size, local);
+  } else {
+    StoreIpv6(addresses.data(), remote);
+    StoreIpv6(addresses.data() + size, local);
+  }
+  const uint64_t hash = SipHash24(key, std::span(addresses).first(2 * size));
+  std::array<uint8_t, FastOpenCookies::kSize> cookie;
+  for (size_t i = 0; i < cookie.size(); ++i) cookie[i] = static_cast<uint8_t>(hash >> (8 * i));
+  return cookie;
 }
 
 }  // namespace
@@ -21,18 +35,18 @@ FastOpenOption FastOpenCookies::Make(const IpAddress& local, const IpAddress& re
   FastOpenOption option;
   option.length = kSize;
   option.experimental = experimental;
-  const uint64_t hash = HashOf(primary_, local, remote);
-  std::memcpy(option.cookie.data(), &hash, kSize);
+  std::ranges::copy(CookieOf(primary_, local, remote), option.cookie.begin());
   return option;
 }
 
 FastOpenCookies::Match FastOpenCookies::Check(const IpAddress& local, const IpAddress& remote,
                                               const FastOpenOption& option) const {
   if (option.length != kSize) return Match::kNone;
-  uint64_t shown;
-  std::memcpy(&shown, option.cookie.data(), kSize);
-  if (shown == HashOf(primary_, local, remote)) return Match::kPrimary;
-  if (backup_ && shown == HashOf(*backup_, local, remote)) return Match::kBackup;
+  const auto is_of = [&](const SipKey& key) {
+    return std::ranges::equal(option.bytes(), CookieOf(key, local, remote));
+  };
+  if (is_of(primary_)) return Match::kPrimary;
+  if (backup_ && is_of(*backup_)) return Match::kBackup;
   return Match::kNone;
 }
 
@@ -135,8 +149,9 @@ void PassiveOpen::OnFastOpenEnd(TcpConnection& child) {
   Listener* l = FromId(child.listener);
   if (l == nullptr) return;
   const bool reset = child.state() == TcpState::kClosed &&
-                     child.error() == Error::kConnectionRefused;  // RST in SYN-RECEIVED
-  if (reset && fast_open_resets_.Hold(l->id, context_.now)) return;
+                     child.error() == Error::kConnectionReset;  // RST in SYN-RECEIVED
+  // While it waits to be accepted it has a place in that queue, too, which is bound enough.
+  if (reset && child.accepted && fast_open_resets_.Hold(l->id, context_.now)) return;
   --l->fast_open_pending;
 }
 

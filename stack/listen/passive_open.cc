@@ -227,8 +227,20 @@ void PassiveOpen::Unlist(Listener& l) {
   if (ready_tail_ == index) ready_tail_ = previous;
 }
 
+// The rest of the group goes on to look for the cookies that `closed` sent.
+void PassiveOpen::BequeathCookies(const Listener& closed) {
+  if (!closed.spec.reuseport || !closed.cookies_sent_before) return;
+  for (uint32_t i = PortHead(closed.spec.port); i != kNone; i = listeners_[i].next) {
+    Listener& l = listeners_[i];
+    if (l.spec.port != closed.spec.port || l.spec.address != closed.spec.address) continue;
+    if (!l.cookies_sent_before || l.last_cookie < closed.last_cookie)
+      l.last_cookie = closed.last_cookie;
+    l.cookies_sent_before = true;
+  }
+}
+
 Listener* PassiveOpen::Heir(const Listener& closed, const FourTuple& tuple) {
-  if (!closed.spec.reuseport || context_.sysctls.tcp_migrate_req == 0) return nullptr;
+  if (!Migrates(closed)) return nullptr;
   Listener* heir = Find(tuple);
   return heir != nullptr && heir->spec.reuseport ? heir : nullptr;
 }

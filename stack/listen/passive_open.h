@@ -91,6 +91,7 @@ class PassiveOpen {
     Listener* l = listeners_.Get(listener);
     if (l == nullptr) return Error::kBadHandle;
     Unlist(*l);
+    BequeathCookies(*l);
     GiveUpPlaces(*l);
     DropParkedOf(*l);
     fast_open_resets_.Forget(l->id);
@@ -101,6 +102,7 @@ class PassiveOpen {
         context_.counters.Add(Counter::TcpExtTCPMigrateReqSuccess);
         continue;
       }
+      if (Migrates(*l)) context_.counters.Add(Counter::TcpExtTCPMigrateReqFailure);
       child->Abort(context_);
       child->Close(context_);
       on_child(*child);
@@ -227,6 +229,10 @@ class PassiveOpen {
   uint16_t EphemeralPort(const ListenSpec& spec);
   void Unlist(Listener& l);
   Listener* FromId(uint32_t id);
+  bool Migrates(const Listener& l) const {
+    return l.spec.reuseport && context_.sysctls.tcp_migrate_req != 0;
+  }
+  void BequeathCookies(const Listener& closed);
   // The listener of the group that takes over from `closed` by tcp_migrate_req; null: none.
   Listener* Heir(const Listener& closed, const FourTuple& tuple);
   uint32_t& PortHead(uint16_t port) { return port_heads_[port & (port_heads_.size() - 1)]; }
@@ -288,6 +294,7 @@ class PassiveOpen {
 
   // -- request_input.cc: a segment or a timer of a request --
   Listener* OwnerOf(uint32_t request, const FourTuple& tuple, bool* migrated);
+  Outcome AtOwner(Listener& l, uint32_t request, Segment& s, uint32_t owner_before);
   Outcome OnDuplicateSyn(Listener& l, uint32_t request, Segment& s);
   Outcome OnRequestReset(Listener& l, uint32_t request, Segment& s);
   Outcome OnUnacceptable(Listener& l, uint32_t request, Segment& s, DropReason ack_reason);

@@ -46,7 +46,10 @@ Listener* PassiveOpen::OwnerOf(uint32_t request, const FourTuple& tuple, bool* m
   Listener* l = FromId(r.listener);
   if (l != nullptr || !r.reuseport || context_.sysctls.tcp_migrate_req == 0) return l;
   Listener* heir = Find(tuple);
-  if (heir == nullptr || !heir->spec.reuseport) return nullptr;
+  if (heir == nullptr || !heir->spec.reuseport) {
+    context_.counters.Add(Counter::TcpExtTCPMigrateReqFailure);
+    return nullptr;
+  }
   r.listener = heir->id;
   ++heir->half_open;
   if (r.young()) ++heir->young;
@@ -57,7 +60,10 @@ Listener* PassiveOpen::OwnerOf(uint32_t request, const FourTuple& tuple, bool* m
 
 // ---- Segments ----
 
+// A request of a closed listener is lent to its heir for this segment, and stays there only if it
+// ends there; the timer moves it for good (as Linux).
 PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
+  const uint32_t owner_before = table_[request].listener;
   bool migrated;
   Listener* owner = OwnerOf(request, s.tuple, &migrated);
   if (owner == nullptr) {  // its listener is closed: as if it had never been
@@ -67,8 +73,20 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
     outcome.removed_request = request;
     return outcome;
   }
-  Listener& l = *owner;
-  CountSegment(l.counters, s);
+  CountSegment(owner->counters, s);
+  const Outcome outcome = AtOwner(*owner, request, s, owner_before);
+  if (migrated && outcome.removed_request != request) {
+    Request& r = table_[request];
+    r.listener = owner_before;
+    --owner->half_open;
+    if (r.young()) --owner->young;
+    --owner->counters.migrated_in;
+  }
+  return outcome;
+}
+
+PassiveOpen::Outcome PassiveOpen::AtOwner(Listener& l, uint32_t request, Segment& s,
+                                          uint32_t owner_before) {
   Request& r = table_[request];
   const Seq rcv_nxt = r.irs + 1;
 
@@ -126,7 +144,7 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
     return {};
   }
   const Outcome outcome = Complete(l, request, s);
-  if (migrated) {
+  if (l.id != owner_before) {
     context_.counters.Add(outcome.child != nullptr ? Counter::TcpExtTCPMigrateReqSuccess
                                                    : Counter::TcpExtTCPMigrateReqFailure);
   }
@@ -226,12 +244,13 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   h.irs = r.irs;
   h.peer_mss = r.peer_mss;
   h.window = s.window;
-  const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), r.path.mtu);
-  const InitialWindow window =
-      WindowFor(l, mss - (r.timestamps_ok ? uint32_t{kTimestampsOnlySize} : 0), r.wscale_ok);
-  // More than the SYN-ACK could say counts from now on.
-  h.rcv_wnd = r.rcv_wnd < 65535 ? r.rcv_wnd : std::max(window.rcv_wnd, 65535u);
-  h.window_clamp = std::min(65535u << r.rcv_wscale, window.window_clamp);
+  h.rcv_wnd = r.rcv_wnd;
+  h.window_clamp = std::min(65535u << r.rcv_wscale, WindowFor(l, 0, r.wscale_ok).window_clamp);
+  if (r.rcv_wnd == 65535) [[unlikely]] {  // what is more than the SYN-ACK could say counts now
+    const uint16_t mss = AdvertisedMss(l, s.tuple.remote.family(), r.path.mtu);
+    const uint32_t segment = mss - (r.timestamps_ok ? uint32_t{kTimestampsOnlySize} : 0);
+    h.rcv_wnd = std::max(WindowFor(l, segment, r.wscale_ok).rcv_wnd, 65535u);
+  }
   h.snd_wscale = r.snd_wscale;
   h.rcv_wscale = r.rcv_wscale;
   h.wscale_ok = r.wscale_ok;

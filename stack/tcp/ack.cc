@@ -81,7 +81,9 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   CountRecovery(ctx, mtu_.probe == 0 ? out.events : ForgiveMtuProbe(ctx, out.events));
   if (out.dsack_segments != 0) [[unlikely]]
     ctx.counters.Add(Counter::TcpExtTCPDSACKRecvSegs, out.dsack_segments);
-  ctx.counters.Add(Counter::TcpExtTCPDelivered, out.delivered_segments);
+  // As on Linux, where a Fast Open child's SYN-ACK is not counted.
+  ctx.counters.Add(Counter::TcpExtTCPDelivered,
+                   out.delivered_segments - (fast_open_ && syn_unacked_ ? 1 : 0));
   if (ecn_.in_use) [[unlikely]] {
     if (in.ece) ctx.counters.Add(Counter::TcpExtTCPDeliveredCE, out.delivered_segments);
     NoteReductions(out.signals.view());

@@ -254,6 +254,13 @@ class TcpConnection {
   bool AcceptSequence(TcpContext& ctx, Segment& s);
   bool PawsReject(TcpContext& ctx, const Segment& s);
   bool PassReset(TcpContext& ctx, const Segment& s);
+  bool PassFastOpen(TcpContext& ctx, Segment& s) {
+    if (state_ == TcpState::kSynReceived && fast_open_) [[unlikely]]
+      return PassAsRequest(ctx, s);
+    return true;
+  }
+  bool PassAsRequest(TcpContext& ctx, Segment& s);
+  void SendHandshakeAck(TcpContext& ctx);
   bool IsResetBehindFin(const Segment& s) const;
   bool PassAck(TcpContext& ctx, Segment& s);
   void AdvanceStateOnAck(TcpContext& ctx);

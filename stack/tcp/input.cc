@@ -19,7 +19,7 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
   if (state_ == TcpState::kSynSent) {
     ReceiveInSynSent(ctx, s);
   } else if ((s.flags & (TcpFlags::kAck | TcpFlags::kRst | TcpFlags::kSyn)) != 0 &&
-             AcceptSequence(ctx, s) && PassReset(ctx, s)) {
+             PassFastOpen(ctx, s) && AcceptSequence(ctx, s) && PassReset(ctx, s)) {
     if (PassAck(ctx, s) && state_ != TcpState::kClosed) {
       ReceiveText(ctx, s);
       if (fin_received_now_) ReceiveFin(ctx);
@@ -110,9 +110,50 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
 
 void TcpConnection::Establish(TcpContext& ctx) {
   Enter(ctx, TcpState::kEstablished);
-  if (!fast_open_) StartTransfer(ctx);
+  if (!fast_open_)
+    StartTransfer(ctx);
+  else
+    out_of_window_acked_ = false;                    // those were the request's
   if (fin_queued_) Enter(ctx, TcpState::kFinWait1);  // closed before it opened
   Raise(ctx, kEventConnected | kEventWritable);
+}
+
+// A Fast Open child whose SYN-ACK is not acknowledged yet is first asked what a request is asked,
+// in the order of Linux's tcp_check_req; what passes goes the way of all segments.
+bool TcpConnection::PassAsRequest(TcpContext& ctx, Segment& s) {
+  const bool paws_reject = s.options.timestamps && ts_recent_ != 0 &&
+                           static_cast<int32_t>(s.options.timestamps->value - ts_recent_) < 0;
+  constexpr uint16_t kMainFlags = TcpFlags::kSyn | TcpFlags::kAck | TcpFlags::kRst;
+  if (s.seq == irs_ && (s.flags & kMainFlags) == TcpFlags::kSyn && !paws_reject) {
+    // Our SYN-ACK was lost. It may come without the data it had before.
+    if (!OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedSynRecv)) ResendSyn(ctx);
+    return false;
+  }
+  const Seq right_edge = rcv_nxt_ + std::min(rcv_wnd_, 65535u);
+  const bool in_window = s.seq == rcv_nxt_ || (s.EndSeq() > rcv_nxt_ && s.seq < right_edge) ||
+                         (s.seq == right_edge && s.EndSeq() == right_edge);
+  if (paws_reject || !in_window) {
+    if (paws_reject) ctx.counters.Add(Counter::TcpExtPAWSEstab);
+    const bool has_data = s.Length() != 0 && !s.Has(TcpFlags::kSyn);
+    if (!s.Has(TcpFlags::kRst) &&
+        (has_data || !OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedSynRecv)))
+      SendHandshakeAck(ctx);
+    return false;
+  }
+  if (s.Has(TcpFlags::kRst)) {
+    if (s.seq == rcv_nxt_) return true;
+    if (!OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedChallenge)) {
+      ctx.counters.Add(Counter::TcpExtTCPChallengeACK);
+      SendHandshakeAck(ctx);
+    }
+    return false;
+  }
+  if (s.Has(TcpFlags::kSyn) && s.seq != irs_) {  // answered as for a request, but it lives on
+    ctx.counters.Add(Counter::TcpAttemptFails);
+    SendResetFor(ctx, s);
+    return false;
+  }
+  return true;
 }
 
 // First step: PAWS, then the sequence check (section 3.10.7.4).
@@ -121,8 +162,7 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
       PawsReject(ctx, s))
     return false;
 
-  // In SYN-RECEIVED the peer's SYN again says that our SYN-ACK was lost. With Fast Open it may come
-  // without the data it had before.
+  // In SYN-RECEIVED the peer's SYN again says that our SYN-ACK was lost.
   if (state_ == TcpState::kSynReceived && s.seq == irs_ && s.Has(TcpFlags::kSyn) &&
       !s.Has(TcpFlags::kAck) && !s.Has(TcpFlags::kRst)) {
     if (!OutOfWindowLimited(ctx, Counter::TcpExtTCPACKSkippedSynRecv)) ResendSyn(ctx);
@@ -183,10 +223,12 @@ bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
       SendChallengeAck(ctx);
       return false;
     }
-    if (state_ == TcpState::kSynReceived) ctx.counters.Add(Counter::TcpAttemptFails);
-    Die(ctx, state_ == TcpState::kSynReceived ? Error::kConnectionRefused
-             : state_ == TcpState::kCloseWait ? Error::kBrokenPipe
-                                              : Error::kConnectionReset);
+    // Linux counts the RST of a Fast Open child's handshake, and the end of its socket.
+    if (state_ == TcpState::kSynReceived)
+      ctx.counters.Add(Counter::TcpAttemptFails, fast_open_ ? 2 : 1);
+    Die(ctx, state_ == TcpState::kSynReceived && !passive_ ? Error::kConnectionRefused
+             : state_ == TcpState::kCloseWait              ? Error::kBrokenPipe
+                                                           : Error::kConnectionReset);
     return false;
   }
   if (s.Has(TcpFlags::kSyn)) {

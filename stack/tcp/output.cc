@@ -335,6 +335,29 @@ Seq TcpConnection::AcceptableSeq() const {
   return snd_nxt_ - edge < (int32_t{1} << snd_wscale_) ? snd_nxt_ : edge;
 }
 
+// With the window of the SYN-ACK, and moving no edge: the peer has not proved to be there.
+void TcpConnection::SendHandshakeAck(TcpContext& ctx) {
+  TxFrame frame;
+  if (!ctx.egress.Begin(path_, tuple_.remote.family(), &frame, /*control=*/true)) return;
+  TcpHeader h;
+  h.src_port = tuple_.local_port;
+  h.dst_port = tuple_.remote_port;
+  h.seq = snd_nxt_;
+  h.ack = rcv_nxt_;
+  h.flags = TcpFlags::kAck;
+  h.window = static_cast<uint16_t>(std::min(rcv_wnd_, 65535u) >> rcv_wscale_);
+  TcpOptions o;
+  if (ts_recent_ != 0)
+    o.timestamps = TcpTimestamps{TimestampClock(ctx.now) + ts_offset_, ts_recent_};
+  const size_t size = h.Emit(frame.l4, o);
+  ctx.egress.CommitTcp(frame, {.local = tuple_.local,
+                               .remote = tuple_.remote,
+                               .header_length = static_cast<uint16_t>(size),
+                               .payload_length = 0,
+                               .payload_sum = 0});
+  ctx.counters.Add(Counter::TcpOutSegs);
+}
+
 void TcpConnection::SendAck(TcpContext& ctx) { SendBare(ctx, AcceptableSeq(), TcpFlags::kAck); }
 
 // One answer to what does not belong here per tcp_invalid_ratelimit and connection (RFC 5961
@@ -448,7 +471,8 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
       control_.RetryTimerSoon(rc);
       return;
     }
-    CountRecovery(ctx, control_.OnRetransmitted(rc, r->index));
+    const uint32_t events = control_.OnRetransmitted(rc, r->index);
+    if (!r->syn) CountRecovery(ctx, events);  // TCPSynRetrans is enough
   }
 }
 

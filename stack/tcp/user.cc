@@ -117,7 +117,12 @@ void TcpConnection::OpenFastOpen(TcpContext& ctx, uint32_t slot, const Handshake
   }
   syn.seq += 1;
   syn.flags &= static_cast<uint16_t>(~TcpFlags::kSyn);
+  const uint16_t rcv_mss = rcv_mss_;
   ReceiveText(ctx, syn);
+  // What comes with the SYN says nothing of the rhythm of sending; the next data is the first.
+  rcv_mss_ = rcv_mss;
+  ack_timeout_ms_ = 0;
+  quick_acks_ = 0;
   if (EmitSyn(ctx, true, cookie)) AckSent();  // without a buffer the timer sends it
   control_.AfterSending(rc, SendLimit::kApplication, true);
   ArmTimers(ctx);

@@ -134,12 +134,26 @@ Bytes Client::Options(const SegmentStep& s, uint32_t number) const {
     Append16(o, s.mss);
   }
   if (s.sack) o.insert(o.end(), {4, 2});
+  if (s.fast_open != FastOpen::kNone) AppendFastOpen(s, o);
   if (s.layout != 1 && s.ts != TsValue::kNone) {
     if (s.layout == 0 && o.size() % 4 == 0) o.insert(o.end(), {1, 1});
     timestamps();
   }
   while (o.size() % 4 != 0) o.push_back(s.layout == 1 ? 0 : 1);
   return o;
+}
+
+void Client::AppendFastOpen(const SegmentStep& s, Bytes& o) const {
+  Bytes cookie;
+  if (s.fast_open == FastOpen::kGiven) cookie = cookie_;
+  if (s.fast_open == FastOpen::kWrong) cookie.assign(8, 0x5a);
+  if (s.fast_open == FastOpen::kShort) cookie.assign(4, 0x5a);
+  if (s.experimental) {
+    o.insert(o.end(), {254, static_cast<uint8_t>(4 + cookie.size()), 0xf9, 0x89});
+  } else {
+    o.insert(o.end(), {34, static_cast<uint8_t>(2 + cookie.size())});
+  }
+  o.insert(o.end(), cookie.begin(), cookie.end());
 }
 
 Bytes Client::Packet(const SegmentStep& s, uint32_t seq, uint32_t ack,
@@ -289,6 +303,12 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
       if (!cookie) text += " same isn";
     }
     server_next_ = acked_ = seq + 1;
+    // Fast Open: the SYN's data was taken.
+    const uint32_t taken = tcp->ack().value() - next_;
+    if (taken != 0 && taken <= 2000) next_ += taken;
+    if (options.fast_open)
+      cookie_.assign(options.fast_open->cookie.begin(),
+                     options.fast_open->cookie.begin() + options.fast_open->length);
     // Only of SYN-ACKs: whether another segment's has ticked on since depends on the machine.
     if (options.timestamps) last_tsval_ = options.timestamps->value;
   } else {

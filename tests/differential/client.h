@@ -56,6 +56,7 @@ class Client {
   Bytes Packet(const SegmentStep& step, uint32_t seq, uint32_t ack,
                std::span<const uint8_t> options);
   Bytes Options(const SegmentStep& step, uint32_t number) const;
+  void AppendFastOpen(const SegmentStep& step, Bytes& options) const;
   std::string Relative(uint32_t seq) const;
   bool IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack) const;
 
@@ -70,6 +71,7 @@ class Client {
   uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
   uint32_t last_ack_ = 0;        // of the segment last sent
   uint16_t max_window_ = 0;      // the largest window field sent
+  Bytes cookie_;                 // for Fast Open, as the server gave it last
   uint32_t first_tsval_ = 0;
   uint32_t last_tsval_ = 0;
   uint32_t fin_ = 0;  // the number of our FIN

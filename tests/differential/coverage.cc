@@ -90,6 +90,21 @@ constexpr const char* kRows[] = {
     "accept: EAGAIN",
     "accept: reset while it waited, still returned",
     "accept: its first read says ECONNRESET",
+    "Fast Open: cookie asked for and given",
+    "Fast Open: cookie shown, data taken",
+    "Fast Open: no cookie needed, data taken",
+    "Fast Open: cookie of the backup key, a new one given",
+    "Fast Open: wrong cookie, a right one given, data ignored",
+    "Fast Open: no place, as without",
+    "Fast Open: a listener that did not ask",
+    "Fast Open: acknowledged, connection",
+    "Fast Open: reset before it is acknowledged",
+    "group: request completes at another listener",
+    "group: request moves by its timer",
+    "group: queued connections move",
+    "group: nobody is left to move to",
+    "group: tcp_migrate_req = 0, queued connections reset",
+    "group: two share, all is accepted",
 };
 
 // Reads a schedule's account from its beginning to its end.
@@ -137,7 +152,12 @@ class Reader {
     const auto i = states.find(client);
     return i == states.end() ? "" : i->second;
   }
-  static bool IsRequest(const std::string& state) { return absl::StartsWith(state, "SYN-RECV"); }
+  static bool IsRequest(const std::string& state) {
+    return absl::StartsWith(state, "SYN-RECV timeouts");
+  }
+  static bool IsFastOpen(const std::string& state) {
+    return absl::StartsWith(state, "SYN-RECV recv-q");
+  }
   static uint32_t Timeouts(const std::string& state) {
     return static_cast<uint32_t>(
         std::atoi(state.c_str() + std::string("SYN-RECV timeouts ").size()));
@@ -161,8 +181,9 @@ class Reader {
         sysctls_[s.name] = std::atoi(s.value.c_str());
         break;
       case StepKind::kListen:
-        listening_ = true;
+        if (Fact("listen = 0")) ++listening_;
         syncnt_ = s.syncnt;
+        fastopen_asked_ = s.fastopen_qlen >= 0;
         HitIf(s.backlog < 0, "limits: a negative backlog is somaxconn");
         HitIf(s.backlog > Sysctl("net.core.somaxconn", 4096), "limits: backlog above somaxconn");
         break;
@@ -170,9 +191,18 @@ class Reader {
         HitIf(queue_ > limit_ + 1, "limits: listen() again below what is queued evicts nothing");
         break;
       case StepKind::kCloseListener:
-        listening_ = false;
-        for (const SeenPacket& p : r_->packets)
+        if (Fact("close = 0")) --listening_;
+        for (const SeenPacket& p : r_->packets) {
           HitIf(IsReset(p.client), "close: queued connections reset");
+          HitIf(IsReset(p.client) && listening_ != 0 && Sysctl("net.ipv4.tcp_migrate_req", 1) == 0,
+                "group: tcp_migrate_req = 0, queued connections reset");
+        }
+        HitIf(Rose("TcpExtTCPMigrateReqSuccess"), "group: queued connections move");
+        HitIf(Rose("TcpExtTCPMigrateReqFailure"), "group: nobody is left to move to");
+        break;
+      case StepKind::kAcceptAll:
+        HitIf(listening_ == 2 && !r_->facts.empty() && r_->facts[0] != "accepted:",
+              "group: two share, all is accepted");
         break;
       case StepKind::kSegment:
         Segment(s.segment);
@@ -220,7 +250,10 @@ class Reader {
 
   void Segment(const SegmentStep& s) {
     const std::string state = Of(before_, s.client);
-    if (IsRequest(state))
+    HitIf(Rose("TcpExtTCPMigrateReqSuccess"), "group: request completes at another listener");
+    if (IsFastOpen(state))
+      Unacknowledged(s);
+    else if (IsRequest(state))
       AtRequest(s, state);
     else if (state.empty())
       AtListener(s);
@@ -229,6 +262,32 @@ class Reader {
   }
 
   static bool Has(const SegmentStep& s, uint16_t flag) { return (s.flags & flag) != 0; }
+
+  // A Fast Open child.
+  void Unacknowledged(const SegmentStep& s) {
+    HitIf(Of(now_, s.client).starts_with("ESTAB"), "Fast Open: acknowledged, connection");
+    HitIf(Has(s, TcpFlags::kRst) && Rose("TcpAttemptFails"),
+          "Fast Open: reset before it is acknowledged");
+  }
+
+  void FastOpenSyn(const SegmentStep& s) {
+    const int bits = Sysctl("net.ipv4.tcp_fastopen", 1);
+    if (Rose("TcpExtTCPFastOpenPassive")) {
+      const bool free = (bits & 0x200) != 0;
+      HitIf(s.length != 0, free ? "Fast Open: no cookie needed, data taken"
+                                : "Fast Open: cookie shown, data taken");
+      HitIf(!fastopen_asked_, "Fast Open: a listener that did not ask");
+    } else if (IsAnswered(s.client) && (bits & 0x2) != 0) {
+      HitIf(s.fast_open == FastOpen::kRequest && !Rose("TcpExtTCPFastOpenListenOverflow") &&
+                absl::StrContains(r_->packets[0].text, s.experimental ? "fe0cf989" : "220a"),
+            "Fast Open: cookie asked for and given");
+      HitIf(Rose("TcpExtTCPFastOpenPassiveFail"),
+            "Fast Open: wrong cookie, a right one given, data ignored");
+    }
+    HitIf(Rose("TcpExtTCPFastOpenPassiveAltKey"),
+          "Fast Open: cookie of the backup key, a new one given");
+    HitIf(Rose("TcpExtTCPFastOpenListenOverflow"), "Fast Open: no place, as without");
+  }
 
   void AtListener(const SegmentStep& s) {
     const bool syn = Has(s, TcpFlags::kSyn), ack = Has(s, TcpFlags::kAck),
@@ -266,7 +325,9 @@ class Reader {
     const bool cookie = Rose("TcpExtSyncookiesSent");
     HitIf(cookie, "SYN: cookie sent");
     HitIf(IsRequest(Of(now_, s.client)), "SYN: request stored");
-    HitIf(s.length != 0 && IsAnswered(s.client), "SYN: with data, data ignored");
+    HitIf(s.length != 0 && IsAnswered(s.client) && !Rose("TcpExtTCPFastOpenPassive"),
+          "SYN: with data, data ignored");
+    FastOpenSyn(s);
     constexpr uint16_t kEcn = TcpFlags::kEce | TcpFlags::kCwr;
     const bool asked = (s.flags & kEcn) == kEcn;
     const bool agreed = Sent(s.client, "SAE") != 0;
@@ -379,6 +440,7 @@ class Reader {
   void Wait() {
     static constexpr const char* kResends[] = {"timer: first SYN-ACK again (1 s)",
                                                "timer: second (3 s)", "timer: third (7 s)"};
+    HitIf(Rose("TcpExtTCPMigrateReqSuccess"), "group: request moves by its timer");
     for (const auto& [client, state] : before_) {
       if (!IsRequest(state)) continue;
       const std::string after = Of(now_, client);
@@ -415,7 +477,8 @@ class Reader {
   const StepResult* r_ = nullptr;
   States before_, now_;
   unsigned queue_ = 0, limit_ = 0;
-  bool listening_ = false;
+  int listening_ = 0;  // how many listeners
+  bool fastopen_asked_ = false;
   int syncnt_ = 0;
   std::map<std::string, int> sysctls_;
   std::set<uint8_t> kept_, deferred_, by_cookie_, returned_dead_, retransmitted_by_timer_;

@@ -203,10 +203,10 @@ bool PlayAgain(Task* task, Verdict* v) {
 
 }  // namespace
 
-void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
+void JudgeMany(const std::vector<uint64_t>& seeds, uint32_t jobs,
                const std::function<bool(const Schedule&, const Verdict&)>& done) {
   std::deque<Task> waiting;
-  for (uint64_t i = 0; i < count; ++i) waiting.push_back({.seed = first + i});
+  for (const uint64_t seed : seeds) waiting.push_back({.seed = seed});
   std::vector<Child> running;
   bool more = true;
   while (!running.empty() || (more && !waiting.empty())) {

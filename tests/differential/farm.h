@@ -24,10 +24,10 @@ struct Verdict {
 // Plays `schedule` to both sides, in a child process. Blocks.
 Verdict Judge(const Schedule& schedule);
 
-// The same for the schedules of `count` seeds from `first` on, `jobs` at a time. Those that were
+// The same for the schedules of all `seeds`, `jobs` at a time. Those that were
 // too late, or that differ for the first time, are repeated. `done` is called for each; false from
 // it ends the run early.
-void JudgeMany(uint64_t first, uint64_t count, uint32_t jobs,
+void JudgeMany(const std::vector<uint64_t>& seeds, uint32_t jobs,
                const std::function<bool(const Schedule&, const Verdict&)>& done);
 
 // Removes steps as long as a difference remains; returns the numbers of those left.

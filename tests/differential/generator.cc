@@ -9,6 +9,7 @@
 #include "stack/wire/tcp.h"
 #include "tests/differential/client.h"
 #include "tests/differential/schedule.h"
+#include "tests/differential/subject.h"
 
 namespace usher::differential {
 namespace {
@@ -23,16 +24,17 @@ struct Profile {
 };
 
 constexpr Profile kProfiles[] = {
-    {"mixed", 220, 6, 24, 4, 2500},      {"overflow", 180, 10, 30, 2, 2500},
+    {"mixed", 180, 6, 24, 4, 2500},      {"overflow", 160, 10, 30, 2, 2500},
     {"half-open", 130, 12, 24, 3, 2500}, {"quarter", 50, 10, 20, 0, 0},
     {"request", 140, 3, 18, 6, 2500},    {"timers", 50, 5, 16, 12, 6000},
     {"old", 20, 4, 10, 25, 16500},       {"pruning", 25, 12, 0, 0, 0},
     {"time-wait", 75, 3, 18, 3, 2500},   {"defer", 30, 4, 14, 14, 6500},
     {"close", 40, 5, 8, 10, 4500},       {"cookie", 40, 3, 10, 3, 1500},
+    {"fast-open", 40, 4, 16, 3, 1500},   {"group", 20, 5, 8, 8, 3500},
 };
 
 // Where a client stands, as the generator believes.
-enum class Phase : uint8_t { kIdle, kSynSent, kOpen, kClosing };
+enum class Phase : uint8_t { kIdle, kSynSent, kOpen, kClosing, kLeft };
 
 // So that neighbouring seeds have nothing in common.
 uint64_t Scatter(uint64_t seed) {
@@ -70,6 +72,8 @@ class Generator {
       if (Is("old")) Old();
       if (Is("close")) Close();
       if (Is("cookie")) Cookie();
+      if (Is("fast-open")) Acquaint();
+      if (Is("group")) Group();
       if (Is("timers") && listen_syncnt_ != 0) Syncnt();
       const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
       for (uint64_t i = 0; i < n; ++i) Any();
@@ -106,7 +110,8 @@ class Generator {
       Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({1, 2, 4, 5, 8, 11, 16}));
     else
       Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({128, 256, 1024}));
-    Sysctl("net.core.somaxconn", Chance(25) ? Pick({0, 1, 2, 3, 5}) : Pick({128, 4096}));
+    Sysctl("net.core.somaxconn",
+           !Is("group") && Chance(25) ? Pick({0, 1, 2, 3, 5}) : Pick({128, 4096}));
     int retries = Chance(50) ? 5 : Pick({0, 1, 2, 3});
     if (Is("pruning") || Is("old")) retries = Pick({3, 4, 5, 5, 6});
     if (retries != 5) Sysctl("net.ipv4.tcp_synack_retries", retries);
@@ -121,6 +126,9 @@ class Generator {
     else if (Chance(8))
       LargeWindows();
     if (Is("time-wait") && Chance(50)) Sysctl("net.ipv4.tcp_rfc1337", 1);
+    if (Is("group")) Sysctl("net.ipv4.tcp_migrate_req", Pick({0, 1, 1}));
+    if (Is("fast-open"))
+      Sysctl("net.ipv4.tcp_fastopen", Pick({0x2, 0x2, 0x3, 0x202, 0x402, 0x602, 0x1, 0}));
   }
 
   // More than an unscaled window can say. All SYNs ask for scaling then, and cookies can carry it:
@@ -135,6 +143,7 @@ class Generator {
   int Backlog() {
     if (Is("overflow") || Is("half-open")) return Pick({0, 0, 1, 2, 3, 4, 5});
     if (Is("quarter")) return Pick({20, 64});
+    if (Is("group")) return Pick({10, 128, 512});
     return Pick({0, 1, 2, 5, 10, 128, 512, -1, -7, 100000});
   }
 
@@ -143,8 +152,10 @@ class Generator {
     s.kind = StepKind::kListen;
     s.backlog = Is("pruning") ? Pick({4, 5, 8, 12, 16}) : Backlog();
     if (Is("pruning") && s.backlog < 12) PadSomaxconn();
-    if (Is("defer") || Chance(3)) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
+    if (Is("defer") || (!Is("group") && Chance(3))) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
     if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
+    s.reuseport = Is("group");
+    if (Is("fast-open") && Chance(80)) s.fastopen_qlen = Pick({0, 1, 1, 2, 5, 100});
     listen_syncnt_ = s.syncnt;
     schedule_.steps.push_back(s);
   }
@@ -177,6 +188,12 @@ class Generator {
       if (s.window_scale < 0) s.window_scale = 7;
       s.ts = TsValue::kNow;
     }
+    if (Is("fast-open")) {
+      s.fast_open = Pick({FastOpen::kGiven, FastOpen::kGiven, FastOpen::kGiven, FastOpen::kRequest,
+                          FastOpen::kWrong, FastOpen::kShort, FastOpen::kNone});
+      s.experimental = Chance(15);
+      s.length = Pick<uint16_t>({0, 1, 10, 80, 80});
+    }
     if (Chance(20)) s.layout = Pick<uint8_t>({1, 2});
     s.window = Pick<uint16_t>({65535, 64240, 29200, 5840, 1024, 512, 0});
     if (Chance(15)) s.flags |= TcpFlags::kEce | TcpFlags::kCwr;
@@ -198,7 +215,7 @@ class Generator {
     phases_[c] = Phase::kSynSent;
   }
   void Stamp(SegmentStep& s) {
-    if (stamps_[s.client] != Chance(4)) s.ts = Chance(4) ? TsValue::kOld : TsValue::kNow;
+    if (scaled_ || stamps_[s.client] != Chance(4)) s.ts = Chance(4) ? TsValue::kOld : TsValue::kNow;
     if (Chance(10)) s.echo = Pick({TsEcho::kFirst, TsEcho::kZero, TsEcho::kBelow, TsEcho::kAbove});
   }
   SegmentStep& Ack(uint32_t c, uint16_t more_flags = 0) {
@@ -226,6 +243,8 @@ class Generator {
         return Open(c);
       case Phase::kClosing:
         return Chance(60) ? NewSyn(c) : Odd(c);
+      case Phase::kLeft:
+        return Call();
     }
   }
 
@@ -394,6 +413,7 @@ class Generator {
   // What the administrator or the application's start-up code does.
   void Admin() {
     Step s;
+    if (Is("fast-open") && Chance(60)) return ChangeFastOpen();
     switch (random_.Uniform(8)) {
       case 0:
       case 1:
@@ -415,16 +435,23 @@ class Generator {
         Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({4, 16, 128}));
         break;
       default:
-        Sysctl("net.core.somaxconn", Pick({1, 3, 4096}));
+        if (!Is("group")) Sysctl("net.core.somaxconn", Pick({1, 3, 4096}));
         break;
     }
+  }
+
+  // New keys, with the old one as backup or without, or other rules.
+  void ChangeFastOpen() {
+    if (Chance(30)) return Sysctl("net.ipv4.tcp_fastopen", Pick({0x2, 0x202, 0x402, 0}));
+    const std::string key = kFastOpenKeys[1];
+    Sysctl(kFastOpenKeySysctl, Chance(50) ? absl::StrCat(key, ",", kFastOpenKeys[0]) : key);
   }
 
   void CloseListener() {
     Step s;
     s.kind = StepKind::kCloseListener;
     schedule_.steps.push_back(s);
-    if (Chance(50)) Listen();
+    if (!Is("group") && Chance(50)) Listen();
   }
 
   // ---- Waits ----
@@ -510,6 +537,81 @@ class Generator {
     schedule_.steps.push_back(write);
     Segment(0, TcpFlags::kRst);
     phases_[0] = Phase::kClosing;
+  }
+
+  // Clients that ask for a Fast Open cookie and leave; they use it later.
+  void Acquaint() {
+    for (uint32_t c = 0; c < clients_; ++c) {
+      Syn(c);
+      schedule_.steps.back().segment.fast_open = FastOpen::kRequest;
+      schedule_.steps.back().segment.length = 0;
+      Segment(c, TcpFlags::kRst);
+      phases_[c] = Chance(80) ? Phase::kClosing : Phase::kIdle;
+    }
+  }
+
+  // A listener joins the group, and the first one, which has requests and connections, leaves it:
+  // whichever key chooses, they have one place to go to. Later two share what comes.
+  void Group() {
+    for (uint32_t c = 0; c < clients_; ++c) {
+      Syn(c);
+      if (!Chance(50)) continue;
+      PlainAck(c);
+      phases_[c] = Phase::kOpen;
+    }
+    Listen();
+    if (Chance(20)) schedule_.steps.emplace_back();  // accept
+    Step close;
+    close.kind = StepKind::kCloseListener;
+    schedule_.steps.push_back(close);
+    if (Chance(50)) Wait();
+    for (uint32_t c = 0; c < clients_; ++c) {
+      if (phases_[c] == Phase::kOpen) {
+        if (Chance(60)) Open(c);
+        continue;
+      }
+      // What would end a request that waits for its heir is a known difference.
+      if (Chance(20)) Segment(c, TcpFlags::kSyn).seq_base = SeqBase::kIsn;
+      if (Chance(20)) Ack(c).ack_delta = Pick({-1, 1, -1000, 1 << 24});
+      phases_[c] = Chance(70) ? Phase::kOpen : Phase::kLeft;
+      if (phases_[c] == Phase::kOpen) PlainAck(c).length = Pick<uint16_t>({0, 0, 10});
+    }
+    Step accept_all;
+    accept_all.kind = StepKind::kAcceptAll;
+    schedule_.steps.push_back(accept_all);
+    if (Chance(50)) Share(accept_all);
+    if (!Chance(40)) return;
+    // The last one leaves, with somebody in its queue.
+    Other(clients_ + 4);
+    PlainAck(clients_ + 4);
+    CloseListener();
+  }
+
+  SegmentStep& PlainAck(uint32_t c) {
+    SegmentStep& s = Ack(c);
+    s.ts = stamps_[c] ? TsValue::kNow : TsValue::kNone;
+    s.echo = TsEcho::kLast;
+    return s;
+  }
+
+  // New connections come to two listeners, and all are accepted.
+  void Share(const Step& accept_all) {
+    Sysctl("net.ipv4.tcp_syncookies", 1);
+    Sysctl("net.core.somaxconn", 4096);
+    Step listen;
+    listen.backlog = 128;
+    listen.kind = StepKind::kBacklog;
+    schedule_.steps.push_back(listen);
+    listen.kind = StepKind::kListen;
+    listen.reuseport = true;
+    schedule_.steps.push_back(listen);
+    for (uint32_t c = clients_; c < clients_ + 4; ++c) {
+      Other(c);
+      PlainAck(c);
+    }
+    schedule_.steps.push_back(accept_all);
+    schedule_.steps.push_back(listen);
+    schedule_.steps.back().kind = StepKind::kCloseListener;
   }
 
   // What a cookie carried shows in what its connection sends.

@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <deque>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -99,6 +100,7 @@ class Kernel final : public Subject {
     // What earlier connections taught about a peer must not colour later ones.
     WriteSysctl("net.ipv4.tcp_no_metrics_save", "1");
     WriteSysctl("net.ipv4.tcp_ecn", "0");
+    WriteSysctl(kFastOpenKeySysctl, kFastOpenKeys[0]);
     // Acknowledgments held back for a millisecond are a matter of the machine's speed.
     WriteSysctl("net.ipv4.tcp_comp_sack_nr", "0");
     OpenDevice();
@@ -115,38 +117,49 @@ class Kernel final : public Subject {
     WriteSysctl(name, value);
   }
 
-  int Listen(int backlog, uint32_t defer_s, uint8_t syncnt) override {
+  int Listen(const Step& step) override {
     const int fd = socket(ipv6_ ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     Check(fd >= 0, "socket");
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    const int defer = static_cast<int>(defer_s);
-    const int count = syncnt;
-    if (defer_s != 0) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
-    if (syncnt != 0) setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &count, sizeof count);
+    const int defer = static_cast<int>(step.defer_s);
+    const int count = step.syncnt;
+    if (step.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (defer != 0) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
+    if (count != 0) setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &count, sizeof count);
+    if (step.fastopen_qlen >= 0)
+      setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &step.fastopen_qlen, sizeof step.fastopen_qlen);
     socklen_t size;
     const sockaddr_storage any =
         SockAddress(ipv6_ ? IpAddress() : IpAddress::V4(0), kServerPort, &size);
     int error = 0;
-    if (bind(fd, reinterpret_cast<const sockaddr*>(&any), size) != 0 || listen(fd, backlog) != 0)
+    if (bind(fd, reinterpret_cast<const sockaddr*>(&any), size) != 0 ||
+        listen(fd, step.backlog) != 0)
       error = errno;
     if (error != 0)
       close(fd);
     else
-      listener_ = fd;
+      listeners_.push_back(fd);
     return error;
   }
-  int SetBacklog(int backlog) override { return listen(listener_, backlog) == 0 ? 0 : errno; }
+  int SetBacklog(int backlog) override {
+    return listen(listeners_.front(), backlog) == 0 ? 0 : errno;
+  }
   int CloseListener() override {
-    if (close(listener_) != 0) return errno;
-    listener_ = -1;
-    return 0;
+    const int fd = listeners_.front();
+    listeners_.pop_front();
+    return close(fd) == 0 ? 0 : errno;
+  }
+  void RotateListeners() override {
+    listeners_.push_back(listeners_.front());
+    listeners_.pop_front();
   }
 
   int Accept(uint8_t* client) override {
     sockaddr_storage peer = {};
     socklen_t size = sizeof peer;
-    const int fd = accept4(listener_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK);
+    const int fd =
+        accept4(listeners_.front(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK);
     if (fd < 0) return errno;
     const IpAddress address =
         ipv6_ ? LoadIpv6(reinterpret_cast<sockaddr_in6*>(&peer)->sin6_addr.s6_addr)
@@ -208,13 +221,13 @@ class Kernel final : public Subject {
 
   SocketTable Sockets() override {
     SocketTable table;
-    if (listener_ >= 0) {
+    for (const int fd : listeners_) {
       tcp_info info;
       socklen_t size = sizeof info;
-      Check(getsockopt(listener_, IPPROTO_TCP, TCP_INFO, &info, &size) == 0, "TCP_INFO");
+      Check(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0, "TCP_INFO");
       table.listening = true;
-      table.accept_queue = info.tcpi_unacked;
-      table.accept_limit = info.tcpi_sacked;
+      table.accept_queue += info.tcpi_unacked;
+      table.accept_limit += info.tcpi_sacked;
     }
     ReadTcpTable(&table);
     std::sort(table.rows.begin(), table.rows.end());
@@ -336,14 +349,16 @@ class Kernel final : public Subject {
         absl::StrSplit(Slurp(ipv6_ ? "/proc/net/tcp6" : "/proc/net/tcp"), '\n');
     for (size_t i = 1; i < lines.size(); ++i) {
       const std::vector<std::string> f = absl::StrSplit(lines[i], ' ', absl::SkipEmpty());
-      if (f.size() < 7) continue;
+      if (f.size() < 11) continue;
       const size_t colon = f[2].rfind(':');
       const auto port = static_cast<uint16_t>(std::strtoul(f[2].c_str() + colon + 1, nullptr, 16));
       const auto state = std::strtoul(f[3].c_str(), nullptr, 16);
       if (state == 10 || state > 12) continue;
       if (port < ClientPort(0) || port >= ClientPort(kMaxClients)) continue;
       std::string row = absl::StrCat("c", port - ClientPort(0), " ", kStates[state]);
-      if (state == 3)
+      // A Fast Open child is a socket, which somebody refers to; a request is none.
+      const bool request = state == 3 && f[10] == "0";
+      if (request)
         absl::StrAppend(&row, " timeouts ", std::strtoul(f[6].c_str(), nullptr, 16));
       else if (state != 6)
         absl::StrAppend(&row, " recv-q ",
@@ -354,7 +369,7 @@ class Kernel final : public Subject {
 
   const bool ipv6_;
   int tun_ = -1;
-  int listener_ = -1;
+  std::deque<int> listeners_;
   double started_ms_ = 0;
   std::map<uint8_t, int> connections_;
   std::vector<SentPacket> sent_;

@@ -30,19 +30,21 @@ struct Arguments {
   bool minimise = true;
   uint64_t reports = 12;
   std::string steps;
+  std::string profile;
 };
 
 void Usage() {
   std::fputs(
       "usage: listen-differential [--schedules N] [--seed S] [--jobs J] [--first-failure]\n"
-      "                           [--coverage] [--reports N] [--no-minimise] [--steps LIST] "
-      "[--print]\n"
+      "                           [--coverage] [--reports N] [--no-minimise] [--profile NAME]\n"
+      "                           [--steps LIST] [--print]\n"
       "  --schedules N    how many, with the seeds S, S+1, ... (500)\n"
       "  --jobs J         how many side by side (48)\n"
       "  --first-failure  stop at the first difference\n"
       "  --coverage       a table of the rule book's rows; fails if one is hit too seldom\n"
       "  --reports N      how many differences are shown (12)\n"
       "  --no-minimise    show them with the step alone\n"
+      "  --profile NAME   only schedules of that plan: those of other seeds are left out\n"
       "  --steps LIST     only these steps (\"0-3,7\") of the schedule of seed S\n"
       "  --print          the schedule of seed S and what each step led to on either side\n",
       stderr);
@@ -76,6 +78,8 @@ Arguments Read(int argc, char** argv) {
       a.coverage = true;
     else if (name == "--steps")
       a.steps = value();
+    else if (name == "--profile")
+      a.profile = value();
     else if (name == "--reports")
       a.reports = Number(value());
     else if (name == "--no-minimise")
@@ -141,13 +145,20 @@ int RunOne(const Arguments& a) {
   return 1;
 }
 
+std::vector<uint64_t> Seeds(const Arguments& a) {
+  std::vector<uint64_t> seeds;
+  for (uint64_t seed = a.seed; seed < a.seed + a.schedules; ++seed)
+    if (a.profile.empty() || Generate(seed).profile == a.profile) seeds.push_back(seed);
+  return seeds;
+}
+
 int RunMany(const Arguments& a) {
   uint64_t same = 0, once = 0, differ = 0, broken = 0;
   std::map<std::string, uint64_t> hits;
   timespec begin, end;
   clock_gettime(CLOCK_MONOTONIC, &begin);
   std::vector<std::pair<Schedule, Verdict>> bad;
-  JudgeMany(a.seed, a.schedules, a.jobs, [&](const Schedule& schedule, const Verdict& v) {
+  JudgeMany(Seeds(a), a.jobs, [&](const Schedule& schedule, const Verdict& v) {
     for (const auto& [row, n] : v.rows) hits[row] += n;
     if (v.outcome == Outcome::kSame) {
       ++same;

@@ -63,16 +63,17 @@ class Player {
         subject_.SetSysctl(step.name, step.value);
         break;
       case StepKind::kListen:
-        if (listening_) break;
-        told("listen", subject_.Listen(step.backlog, step.defer_s, step.syncnt));
-        listening_ = result->facts.back() == "listen = 0";
+        if (listeners_ != 0 && !step.reuseport) break;
+        told("listen", subject_.Listen(step));
+        listeners_ += result->facts.back() == "listen = 0";
         break;
       case StepKind::kBacklog:
-        if (listening_) told("listen again", subject_.SetBacklog(step.backlog));
+        if (listeners_ != 0) told("listen again", subject_.SetBacklog(step.backlog));
         break;
       case StepKind::kCloseListener:
-        if (listening_) told("close", subject_.CloseListener());
-        listening_ = false;
+        if (listeners_ == 0) break;
+        told("close", subject_.CloseListener());
+        --listeners_;
         break;
       case StepKind::kSegment:
         subject_.Inject(clients_[step.segment.client].Make(step.segment, number));
@@ -82,12 +83,15 @@ class Player {
         subject_.SleepUntil(now_ms_);
         break;
       case StepKind::kAccept: {
-        if (!listening_) break;
+        if (listeners_ == 0) break;
         uint8_t client = 0;
         const int error = subject_.Accept(&client);
         told(error == 0 ? absl::StrCat("accept: c", client) : "accept", error);
         break;
       }
+      case StepKind::kAcceptAll:
+        result->facts.push_back("accepted:" + AcceptAll());
+        break;
       case StepKind::kRead: {
         Bytes bytes;
         const int error = subject_.Read(step.client, &bytes);
@@ -108,6 +112,18 @@ class Player {
       case StepKind::kWait:
         break;
     }
+  }
+
+  // Which listener of a group has which, each side's random key decides.
+  std::string AcceptAll() {
+    std::set<uint8_t> accepted;
+    for (uint32_t i = 0; i < listeners_; ++i) {
+      for (uint8_t client; subject_.Accept(&client) == 0;) accepted.insert(client);
+      subject_.RotateListeners();
+    }
+    std::string text;
+    for (const uint8_t client : accepted) absl::StrAppend(&text, " c", client);
+    return text;
   }
 
   void Observe(StepResult* result) {
@@ -143,7 +159,7 @@ class Player {
   Subject& subject_;
   const bool ipv6_;
   const bool virtual_time_ = subject_.LateBy(1e9) == 0;
-  bool listening_ = false;
+  uint32_t listeners_ = 0;
   double now_ms_ = 0;
   std::vector<Client> clients_;
   CounterValues counters_;

@@ -23,6 +23,10 @@ std::string Options(const SegmentStep& s) {
     absl::StrAppend(&text, " ts ", s.ts == TsValue::kOld ? "old" : "now", "/",
                     kEcho[static_cast<size_t>(s.echo)]);
   if (s.window_scale >= 0) absl::StrAppend(&text, " wscale ", s.window_scale);
+  static constexpr const char* kFastOpen[] = {"", "asked for", "as given", "wrong", "short"};
+  if (s.fast_open != FastOpen::kNone)
+    absl::StrAppend(&text, " cookie ", kFastOpen[static_cast<size_t>(s.fast_open)],
+                    s.experimental ? " (experimental)" : "");
   if (s.layout != 0) absl::StrAppend(&text, " layout ", s.layout);
   return text;
 }
@@ -48,6 +52,8 @@ std::string ToString(const Step& s) {
       return absl::StrCat("sysctl ", s.name, " = ", s.value);
     case StepKind::kListen: {
       std::string text = absl::StrCat("listen(", s.backlog, ")");
+      if (s.reuseport) text += " SO_REUSEPORT";
+      if (s.fastopen_qlen >= 0) absl::StrAppend(&text, " TCP_FASTOPEN ", s.fastopen_qlen);
       if (s.defer_s != 0) absl::StrAppend(&text, " TCP_DEFER_ACCEPT ", s.defer_s);
       if (s.syncnt != 0) absl::StrAppend(&text, " TCP_SYNCNT ", s.syncnt);
       return text;
@@ -60,6 +66,8 @@ std::string ToString(const Step& s) {
       return ToString(s.segment);
     case StepKind::kAccept:
       return "accept";
+    case StepKind::kAcceptAll:
+      return "accept all";
     case StepKind::kRead:
       return absl::StrCat("read from c", s.client);
     case StepKind::kClose:

@@ -14,6 +14,9 @@ enum class SeqBase : uint8_t { kIsn, kNext };
 enum class AckBase : uint8_t { kNone, kIsn, kNext, kPrevious };
 enum class TsValue : uint8_t { kNone, kNow, kOld };
 enum class TsEcho : uint8_t { kLast, kFirst, kZero, kBelow, kAbove };
+// The Fast Open option: asks for a cookie, has the one that the server gave this client last (or,
+// if it gave none, asks), or has one that it never gave.
+enum class FastOpen : uint8_t { kNone, kRequest, kGiven, kWrong, kShort };
 
 struct SegmentStep {
   uint8_t client = 0;
@@ -32,6 +35,8 @@ struct SegmentStep {
   bool sack = false;
   TsValue ts = TsValue::kNone;
   TsEcho echo = TsEcho::kLast;
+  FastOpen fast_open = FastOpen::kNone;
+  bool experimental = false;  // the Fast Open option's form of before RFC 7413
   uint8_t layout = 0;
 };
 
@@ -42,6 +47,7 @@ enum class StepKind : uint8_t {
   kCloseListener,
   kSegment,
   kAccept,
+  kAcceptAll,  // of all listeners, until none has any more
   kRead,
   kClose,
   kShutdown,
@@ -56,10 +62,13 @@ struct Step {
   int backlog = 0;       // kListen, kBacklog
   uint32_t defer_s = 0;  // kListen: TCP_DEFER_ACCEPT
   uint8_t syncnt = 0;    // kListen: TCP_SYNCNT
-  uint8_t client = 0;    // kRead, kClose, kShutdown, kWrite: of its newest accepted connection
-  uint32_t bytes = 0;    // kWrite
-  uint32_t wait_ms = 0;  // kWait
-  SegmentStep segment;   // kSegment
+  // kListen: SO_REUSEPORT; further listeners of such a group may be there beside the first.
+  bool reuseport = false;
+  int fastopen_qlen = -1;  // kListen: TCP_FASTOPEN; -1: not asked for
+  uint8_t client = 0;      // kRead, kClose, kShutdown, kWrite: of its newest accepted connection
+  uint32_t bytes = 0;      // kWrite
+  uint32_t wait_ms = 0;    // kWait
+  SegmentStep segment;     // kSegment
 };
 
 // A step that is not a wait takes this long in virtual time; really less.

@@ -21,7 +21,7 @@ struct SentPacket {
 // What one side shows of its sockets.
 struct SocketTable {
   bool listening = false;
-  uint32_t accept_queue = 0;
+  uint32_t accept_queue = 0;  // of all listeners together
   uint32_t accept_limit = 0;
   std::vector<std::string> rows;  // "c3 SYN-RECV timeouts 1", sorted
 };
@@ -50,8 +50,16 @@ inline constexpr const char* kSharedSysctls[] = {
     "net.ipv4.tcp_moderate_rcvbuf",
     "net.ipv4.tcp_rto_min_us",
     "net.ipv4.tcp_min_snd_mss",
+    "net.ipv4.tcp_fastopen",
+    "net.ipv4.tcp_migrate_req",
     "net.ipv4.ip_default_ttl",
 };
+
+// Set like the others, but no setting of usher's: PassiveOpen::SetFastOpenKeys.
+inline constexpr char kFastOpenKeySysctl[] = "net.ipv4.tcp_fastopen_key";
+// The one that both begin with, and another.
+inline constexpr const char* kFastOpenKeys[] = {"00010203-04050607-08090a0b-0c0d0e0f",
+                                                "10111213-14151617-18191a1b-1c1d1e1f"};
 
 // Calls give 0 or an errno. `client` stands for the newest connection accepted from it; ENOENT:
 // there is none.
@@ -60,10 +68,13 @@ class Subject {
   virtual ~Subject() = default;
 
   virtual void SetSysctl(const std::string& name, const std::string& value) = 0;
-  virtual int Listen(int backlog, uint32_t defer_s, uint8_t syncnt) = 0;
+  // A listener more, by the step's fields. The calls below are for the oldest that is still there.
+  virtual int Listen(const Step& step) = 0;
   virtual int SetBacklog(int backlog) = 0;
   virtual int CloseListener() = 0;
   virtual int Accept(uint8_t* client) = 0;
+  // Puts the oldest listener behind the others.
+  virtual void RotateListeners() = 0;
   virtual int Read(uint8_t client, Bytes* bytes) = 0;
   virtual int Write(uint8_t client, uint32_t bytes) = 0;
   virtual int Shutdown(uint8_t client) = 0;

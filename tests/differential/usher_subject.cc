@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "stack/api/stack.h"
@@ -16,6 +18,13 @@ namespace {
 constexpr MacAddress kOurMac{{2, 0, 0, 0, 0, 1}};
 constexpr MacAddress kPeerMac{{2, 0, 0, 0, 0, 2}};
 constexpr int64_t kStartNs = 1'000'000'000'000;
+
+// As Linux writes it: four words with dashes, the key's bytes as they lie in memory.
+SipKey FastOpenKey(const std::string& text) {
+  unsigned words[4] = {};
+  std::sscanf(text.c_str(), "%8x-%8x-%8x-%8x", &words[0], &words[1], &words[2], &words[3]);
+  return {words[0] | uint64_t{words[1]} << 32, words[2] | uint64_t{words[3]} << 32};
+}
 
 // The schedule makes the calls.
 struct Quiet final : Application {
@@ -48,37 +57,55 @@ class Usher final : public Subject {
         Fail("no place for a neighbour");
     Poll();
     TakeSent();
+    SetSysctl(kFastOpenKeySysctl, kFastOpenKeys[0]);
   }
 
   void SetSysctl(const std::string& name, const std::string& value) override {
+    if (name == kFastOpenKeySysctl) {
+      const size_t comma = value.find(',');
+      std::optional<SipKey> backup;
+      if (comma != std::string::npos) backup = FastOpenKey(value.substr(comma + 1));
+      shard().passive_open().SetFastOpenKeys(FastOpenKey(value), backup);
+      return;
+    }
     Sysctls s = shard().sysctls();
     Set(s, name, value);
     shard().ApplySysctls(s);
   }
 
-  int Listen(int backlog, uint32_t defer_s, uint8_t syncnt) override {
+  int Listen(const Step& step) override {
     ListenSpec spec;
     spec.address = ipv6_ ? IpAddress() : IpAddress::V4(0);
     spec.port = kServerPort;
-    spec.backlog = backlog;
-    spec.defer_accept_s = defer_s;
-    spec.syncnt = syncnt;
-    return ToErrno(shard().Listen(spec, &listener_, &application_));
+    spec.backlog = step.backlog;
+    spec.defer_accept_s = step.defer_s;
+    spec.syncnt = step.syncnt;
+    spec.reuseport = step.reuseport;
+    if (step.fastopen_qlen >= 0) spec.fastopen_qlen = static_cast<uint32_t>(step.fastopen_qlen);
+    Handle listener;
+    const int error = ToErrno(shard().Listen(spec, &listener, &application_));
+    if (error == 0) listeners_.push_back(listener);
+    return error;
   }
   int SetBacklog(int backlog) override {
-    const int error = ToErrno(shard().passive_open().SetBacklog(listener_, backlog));
+    const int error = ToErrno(shard().passive_open().SetBacklog(listeners_.front(), backlog));
     Poll();
     return error;
   }
   int CloseListener() override {
-    const int error = ToErrno(shard().CloseListener(listener_));
+    const int error = ToErrno(shard().CloseListener(listeners_.front()));
+    listeners_.pop_front();
     Poll();
     return error;
+  }
+  void RotateListeners() override {
+    listeners_.push_back(listeners_.front());
+    listeners_.pop_front();
   }
 
   int Accept(uint8_t* client) override {
     Handle handle;
-    const int error = ToErrno(shard().Accept(listener_, &handle));
+    const int error = ToErrno(shard().Accept(listeners_.front(), &handle));
     if (error == 0) {
       const FourTuple t = shard().Find(handle)->tuple();
       const auto c = ClientOf(t.remote, t.remote_port);
@@ -154,10 +181,11 @@ class Usher final : public Subject {
 
   SocketTable Sockets() override {
     SocketTable table;
-    if (const Listener* l = shard().passive_open().Get(listener_)) {
+    for (const Handle handle : listeners_) {
+      const Listener* l = shard().passive_open().Get(handle);
       table.listening = true;
-      table.accept_queue = l->accept_queue.length();
-      table.accept_limit = l->limits.accept_limit;
+      table.accept_queue += l->accept_queue.length();
+      table.accept_limit += l->limits.accept_limit;
     }
     const SynTable& requests = shard().passive_open().requests();
     requests.ForEach([&](uint32_t i) {
@@ -189,8 +217,6 @@ class Usher final : public Subject {
     }
     return values;
   }
-
-  const Listener* listener() { return shard().passive_open().Get(listener_); }
 
  private:
   [[noreturn]] static void Fail(const std::string& what) {
@@ -232,7 +258,7 @@ class Usher final : public Subject {
   SeededRandom random_;
   Quiet application_;
   std::unique_ptr<Stack> stack_;
-  Handle listener_;
+  std::deque<Handle> listeners_;
   std::map<uint8_t, Handle> connections_;
   std::vector<SentPacket> sent_;
 };

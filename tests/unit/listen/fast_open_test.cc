@@ -153,13 +153,37 @@ TEST_F(FastOpenTest, PendingIsBounded) {
   EXPECT_EQ(L(listener).fast_open_pending, 2u);
 }
 
-TEST_F(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
+// What a Linux server with these keys gives; seen on 6.18.
+TEST(FastOpenCookiesTest, AreThoseOfLinux) {
+  SeededRandom random(1);
+  FastOpenCookies cookies(random);
+  cookies.SetKeys({0x0405060700010203, 0x0c0d0e0f08090a0b}, std::nullopt);
+  const auto made = [&](const char* local, const char* remote) {
+    const FastOpenOption option = cookies.Make(Ip(local), Ip(remote), false);
+    return std::vector<uint8_t>(option.bytes().begin(), option.bytes().end());
+  };
+  EXPECT_EQ(made("198.18.0.2", "198.18.1.1"),
+            (std::vector<uint8_t>{0x64, 0x6f, 0xe3, 0xcf, 0xd6, 0x22, 0x9e, 0x14}));
+  EXPECT_EQ(made("2001:2::2", "2001:2::1:1"),
+            (std::vector<uint8_t>{0x6e, 0xf2, 0xa0, 0x42, 0xcf, 0x72, 0x5e, 0x41}));
+}
+
+TEST_F(FastOpenTest, AResetWhileItWaitsToBeAcceptedGivesItsPlaceBack) {
   const Handle listener = ListenFast(1);
   const FastOpenOption cookie = CookieFor(Client());
   Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
   Give(From(Client()).Rst(Seq(1006)));
+  EXPECT_EQ(L(listener).fast_open_pending, 0u);
+  EXPECT_EQ(L(listener).accept_queue.length(), 1u);
+}
+
+TEST_F(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
+  const Handle listener = ListenFast(1);
+  const FastOpenOption cookie = CookieFor(Client());
+  Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
   TcpConnection* child = Accept(listener);
   ASSERT_NE(child, nullptr);
+  Give(From(Client()).Rst(Seq(1006)));
   EXPECT_EQ(child->state(), TcpState::kClosed);
   EXPECT_EQ(L(listener).fast_open_pending, 1u);
   FourTuple again = Client();
