@@ -55,12 +55,13 @@ Error PassiveOpen::SetFastOpen(Handle listener, int queue_length) {
   if (l == nullptr) return Error::kBadHandle;
   if (queue_length < 0) return Error::kInvalid;
   l->spec.fastopen_qlen = static_cast<uint32_t>(queue_length);
-  LimitFastOpen(*l);
+  l->fast_open_limit =
+      std::min(l->spec.fastopen_qlen, static_cast<uint32_t>(context_.sysctls.somaxconn));
   return Error::kNone;
 }
 
 // As many pending as asked for, within somaxconn; with the bit for all listeners, the backlog's
-// worth without asking.
+// worth without asking. What was so once stays: listen() again changes nothing (as Linux).
 void PassiveOpen::LimitFastOpen(Listener& l) {
   const Sysctls& sysctls = context_.sysctls;
   l.fast_open_limit = std::min(l.spec.fastopen_qlen, static_cast<uint32_t>(sysctls.somaxconn));
@@ -135,7 +136,9 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   }
   TcpConnection& child = connections_[slot];
   child.fast_open_pending = true;
-  child.OpenFastOpen(context_, slot, h, l.spec.options, s, answer ? &*answer : nullptr);
+  TcpOptionsSet options = l.spec.options;
+  if (l.spec.syncnt != 0) options.syn_retries = l.spec.syncnt;
+  child.OpenFastOpen(context_, slot, h, options, s, answer ? &*answer : nullptr);
   context_.counters.Add(Counter::TcpPassiveOpens);
   context_.counters.Add(Counter::TcpExtTCPFastOpenPassive);
   ++l.fast_open_pending;

@@ -59,7 +59,6 @@ void PassiveOpen::Limit(Listener& l, int backlog) {
   l.whole = ClampBacklog(l.model, backlog, context_.sysctls.somaxconn,
                          context_.sysctls.tcp_max_syn_backlog);
   SetPlaces(l);
-  LimitFastOpen(l);
 }
 
 // bind() refuses a name that another listener would answer to as well, unless both are ready to
@@ -103,6 +102,7 @@ Error PassiveOpen::Listen(const ListenSpec& spec, Handle* out) {
   l.defer_accept_retries =
       DeferAcceptRetries(spec.defer_accept_s, context_.sysctls.tcp_rto_max_ms / 1000);
   Limit(l, spec.backlog);
+  LimitFastOpen(l);
   l.next = PortHead(port);
   PortHead(port) = index;
   return Error::kNone;

@@ -18,8 +18,9 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
   if (state_ == TcpState::kClosed) return;
   if (state_ == TcpState::kSynSent) {
     ReceiveInSynSent(ctx, s);
-  } else if ((s.flags & (TcpFlags::kAck | TcpFlags::kRst | TcpFlags::kSyn)) != 0 &&
-             PassFastOpen(ctx, s) && AcceptSequence(ctx, s) && PassReset(ctx, s)) {
+  } else if (PassFastOpen(ctx, s) &&
+             (s.flags & (TcpFlags::kAck | TcpFlags::kRst | TcpFlags::kSyn)) != 0 &&
+             AcceptSequence(ctx, s) && PassReset(ctx, s)) {
     if (PassAck(ctx, s) && state_ != TcpState::kClosed) {
       ReceiveText(ctx, s);
       if (fin_received_now_) ReceiveFin(ctx);
@@ -153,7 +154,7 @@ bool TcpConnection::PassAsRequest(TcpContext& ctx, Segment& s) {
     SendResetFor(ctx, s);
     return false;
   }
-  return true;
+  return s.Has(TcpFlags::kAck);
 }
 
 // First step: PAWS, then the sequence check (section 3.10.7.4).

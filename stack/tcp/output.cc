@@ -471,8 +471,8 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
       control_.RetryTimerSoon(rc);
       return;
     }
-    const uint32_t events = control_.OnRetransmitted(rc, r->index);
-    if (!r->syn) CountRecovery(ctx, events);  // TCPSynRetrans is enough
+    const uint32_t seen = control_.OnRetransmitted(rc, r->index);
+    if (!r->syn) CountRecovery(ctx, seen);  // TCPSynRetrans is enough
   }
 }
 

@@ -128,8 +128,11 @@ bool TcpConnection::RetriedTooLong(const TcpContext& ctx) const {
            last_progress_.Before(ctx.now) >=
                BackoffTime(ctx, retries, ctx.recovery_settings.rto_initial);
   }
-  if (state_ == TcpState::kSynReceived)
-    return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_synack_retries);
+  if (state_ == TcpState::kSynReceived) {
+    if (fast_open_ && options_.syn_retries != 0) return timeouts >= options_.syn_retries;
+    // Fast Open: one more, as Linux has it.
+    return timeouts >= static_cast<uint32_t>(ctx.sysctls.tcp_synack_retries) + (fast_open_ ? 1 : 0);
+  }
   if (timeouts == 0) return false;
   if (options_.user_timeout_ms != 0) return false;  // see UserDeadline
   const uint32_t retries =

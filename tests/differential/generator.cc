@@ -155,7 +155,7 @@ class Generator {
     if (Is("defer") || (!Is("group") && Chance(3))) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
     if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
     s.reuseport = Is("group");
-    if (Is("fast-open") && Chance(80)) s.fastopen_qlen = Pick({0, 1, 1, 2, 5, 100});
+    if (Is("fast-open") && Chance(65)) s.fastopen_qlen = Pick({0, 1, 1, 2, 5, 100});
     listen_syncnt_ = s.syncnt;
     schedule_.steps.push_back(s);
   }
@@ -443,6 +443,9 @@ class Generator {
   // New keys, with the old one as backup or without, or other rules.
   void ChangeFastOpen() {
     if (Chance(30)) return Sysctl("net.ipv4.tcp_fastopen", Pick({0x2, 0x202, 0x402, 0}));
+    NewKeys();
+  }
+  void NewKeys() {
     const std::string key = kFastOpenKeys[1];
     Sysctl(kFastOpenKeySysctl, Chance(50) ? absl::StrCat(key, ",", kFastOpenKeys[0]) : key);
   }
@@ -548,6 +551,7 @@ class Generator {
       Segment(c, TcpFlags::kRst);
       phases_[c] = Chance(80) ? Phase::kClosing : Phase::kIdle;
     }
+    if (Chance(50)) NewKeys();
   }
 
   // A listener joins the group, and the first one, which has requests and connections, leaves it:
