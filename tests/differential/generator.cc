@@ -551,7 +551,7 @@ class Generator {
       Segment(c, TcpFlags::kRst);
       phases_[c] = Chance(80) ? Phase::kClosing : Phase::kIdle;
     }
-    if (Chance(50)) NewKeys();
+    if (Chance(75)) NewKeys();
   }
 
   // A listener joins the group, and the first one, which has requests and connections, leaves it:
