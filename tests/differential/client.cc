@@ -232,9 +232,9 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
 
 // Data in order with an acknowledgment of what is longer ago than any window, or than the SYN.
 bool Client::IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack) const {
-  if ((s.flags & ~TcpFlags::kPsh) != TcpFlags::kAck || s.length == 0 || seq != expected_)
-    return false;
-  if (!completed_) return false;  // then it is a request's
+  if ((s.flags & ~TcpFlags::kPsh) != TcpFlags::kAck || s.length == 0) return false;
+  if (seq != expected_ && seq != next_) return false;  // its acknowledgment may be delayed
+  if (!completed_) return false;                       // then it is a request's
   const uint32_t acknowledged = acked_ - server_isn_ - 1;
   return static_cast<int32_t>(ack - acked_ + std::min<uint32_t>(max_window_, acknowledged)) < 0;
 }
