@@ -81,6 +81,7 @@ TEST_F(EgressTest, HeaderFieldsAreTheTransports) {
   interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
   Path path;
   ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  egress_->set_default_ttl(77);
   for (int tos = 0; tos < 256; ++tos) {
     TxFrame frame;
     ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame));
@@ -98,7 +99,7 @@ TEST_F(EgressTest, HeaderFieldsAreTheTransports) {
     ASSERT_TRUE(ip);
     EXPECT_TRUE(ip->VerifyChecksum()) << tos;
     EXPECT_EQ(ip->dscp_ecn(), tos);
-    EXPECT_EQ(ip->ttl(), 255 - tos);
+    EXPECT_EQ(ip->ttl(), tos == 255 ? 77 : 255 - tos);  // 0 is the default
     EXPECT_EQ(ip->protocol(), IpProtocol::kTcp);
     EXPECT_TRUE(TcpChecksumGood(sent, 14, local_, peer_)) << tos;
   }
