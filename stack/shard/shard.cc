@@ -182,9 +182,8 @@ uint32_t Shard::Poll(Instant now) {
 }
 
 uint32_t Shard::PollInterface(size_t i) {
-  std::array<Packet, kBurstSize> burst;
-  const uint32_t count = ports_[i]->RxBurst(burst);
-  if (count != 0) ReceiveBurst(i, std::span(burst).first(count));
+  const uint32_t count = ports_[i]->RxBurst(burst_);
+  if (count != 0) ReceiveBurst(i, std::span(burst_).first(count));
   return count;
 }
 

@@ -221,6 +221,7 @@ class Shard {
   std::vector<void*> listener_owners_;  // by the listener's index
   std::vector<uint32_t> dead_;  // slots to free at the end of the pass; capacity of the pool
   // Of the burst at work; here so that no pass has to clear them.
+  std::array<Packet, kBurstSize> burst_;
   Ingress ingress_;
   std::array<Segment, kBurstSize> segments_;
   ShardEvents* events_ = nullptr;
