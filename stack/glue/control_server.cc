@@ -224,7 +224,7 @@ absl::Status ControlServer::Capture(Client& client, const CaptureLimits& limits)
     return stop_ || (poll(&hears, 1, 0) == 1 && hears.revents != 0);
   };
   CaptureResult result;
-  const absl::Status status = options_.capture(limits, client.file, ended, &result);
+  absl::Status status = options_.capture(limits, client.file, ended, &result);
   close(std::exchange(client.file, -1));
   const nlohmann::json row = {{"packets", result.packets}, {"dropped", result.dropped}};
   if (status.ok()) SendAll(client.fd, row.dump() + '\n');
