@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 
@@ -15,6 +16,8 @@ constexpr uint16_t kRemotePort = 50000;
 constexpr int64_t kSpinUs = 100;  // the last bit of a wait, by looking at the clock
 constexpr int64_t kMostLateUs = 1'000'000;
 constexpr int kMostTries = 8000;
+constexpr int kLooks = 4;
+constexpr std::chrono::microseconds kBetweenLooks(500);
 
 // Whether a thread of ours sleeps, as packetdrill finds out whether a call has blocked.
 bool IsSleeping(int thread_id) {
@@ -279,14 +282,14 @@ std::string Player::StartBlocking(const Event& e) {
   stage_ = Stage::kQueued;
   changed_.notify_all();
   changed_.wait(lock, [this] { return stage_ != Stage::kQueued; });
-  // Until it has blocked (or is done): nothing may happen before.
-  while (stage_ == Stage::kRunning) {
+  // Until it has blocked (or is done): nothing may happen before. On its way it may sleep for a
+  // moment too, on a lock of a sanitizer's allocator for one; so one look is not enough.
+  for (int asleep = 0; stage_ == Stage::kRunning && asleep < kLooks;) {
     const int id = thread_id_;
     lock.unlock();
-    const bool sleeping = IsSleeping(id);
-    if (!sleeping) std::this_thread::yield();
+    asleep = IsSleeping(id) ? asleep + 1 : 0;
+    std::this_thread::sleep_for(kBetweenLooks);
     lock.lock();
-    if (sleeping) break;
   }
   return {};
 }
