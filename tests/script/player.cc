@@ -282,22 +282,29 @@ std::string Player::StartBlocking(const Event& e) {
   stage_ = Stage::kQueued;
   changed_.notify_all();
   changed_.wait(lock, [this] { return stage_ != Stage::kQueued; });
-  // Until it has blocked (or is done): nothing may happen before. On its way it may sleep for a
-  // moment too, on a lock of a sanitizer's allocator for one; so one look is not enough.
-  for (int asleep = 0; stage_ == Stage::kRunning && asleep < kLooks;) {
+  AwaitBlocked(lock, kLooks);  // nothing may happen before
+  return {};
+}
+
+// Until the call has blocked, or is done. On its way its thread may sleep for a moment too, on a
+// lock of ours or of a sanitizer's allocator: it is blocked if `looks` in a row find it asleep.
+void Player::AwaitBlocked(std::unique_lock<std::mutex>& lock, int looks) {
+  for (int asleep = 0; stage_ == Stage::kRunning && asleep < looks;) {
     const int id = thread_id_;
     lock.unlock();
     asleep = IsSleeping(id) ? asleep + 1 : 0;
     std::this_thread::sleep_for(kBetweenLooks);
     lock.lock();
   }
-  return {};
 }
 
 std::string Player::JoinBlocking(const Script& script) {
   std::unique_lock lock(mutex_);
   if (stage_ == Stage::kIdle) return {};
   for (int i = 0; stage_ == Stage::kRunning && i < 100'000; ++i) {
+    // Time must not run while the call is only on its way back.
+    AwaitBlocked(lock, 1);
+    if (stage_ != Stage::kRunning) break;
     lock.unlock();
     api_.usleep(api_.userdata, 1000);
     lock.lock();

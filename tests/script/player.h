@@ -97,6 +97,7 @@ class Player {
   std::string Inject(const Packet& p);
   std::string Expect(const Event& e, const Script& script);
   std::string StartBlocking(const Event& e);
+  void AwaitBlocked(std::unique_lock<std::mutex>& lock, int looks);
   std::string JoinBlocking(const Script& script);
   std::string CheckTime(const char* what, int64_t due_us, int64_t latest_us, int64_t at_us,
                         const Script& script) const;
