@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from lab import Lab, case, check, equal, main, need, pattern_sha256, random_file, sha256_of
 
 LENGTH = 1 << 20
+# With a fifth lost each way, timeouts back off again and again: minutes are no hang.
+PATIENCE_S = 800
 LINKS = {
     '0.1% lost': {'loss': 0.001},
     '5% lost': {'loss': 0.05},
@@ -25,7 +27,8 @@ FAULTS = {'loss': 'lost', 'reorder': 'reordered', 'duplicate': 'duplicated', 'co
 
 def down(lab, version):
     got = lab.directory / f'down{version}'
-    lab.run('curl', '-sS', '--fail', '-o', got, lab.url(f'/bytes/{LENGTH}', version))
+    lab.run('curl', '-sS', '--fail', '-o', got, lab.url(f'/bytes/{LENGTH}', version),
+            patience_s=PATIENCE_S)
     equal(sha256_of(got), pattern_sha256(LENGTH), 'SHA-256 of what came down')
 
 
@@ -33,7 +36,7 @@ def up_and_back(lab, version):
     up, back = lab.directory / f'up{version}', lab.directory / f'back{version}'
     wanted = random_file(up, LENGTH)
     lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-            lab.url('/echo', version))
+            lab.url('/echo', version), patience_s=PATIENCE_S)
     equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
 
 

@@ -24,14 +24,19 @@ constexpr MacAddress kServerMac = {{0x02, 0, 0, 0, 0, 0x02}};
 constexpr MacAddress kClientMac = {{0x02, 0, 0, 0, 0, 0x01}};
 
 struct Host {
+  static constexpr uint32_t kBuffers = 8192;
+
   Host(const MacAddress& mac, const char* address, uint64_t seed)
-      : pool(8192), port(pool, mac), random(seed) {
+      : pool(kBuffers), port(pool, mac), random(seed) {
     InterfaceConfig config;
     config.addresses = {*InterfaceAddress::Parse(address)};
     const std::vector<ShardInterface> ports[] = {{{&port, config}}};
     StackOptions options;
     options.max_connections = 256;
     options.passive_open.max_requests = 256;
+    // As PlanMemory: what waits never takes the buffers that receiving needs.
+    const uint64_t pages = uint64_t{kBuffers} * 7 / 8 * kBufferRoom / TcpMemory::kPageSize;
+    options.sysctls.tcp_mem = {pages / 2, pages * 2 / 3, pages};
     auto made = Stack::Create(options, ports, random);
     EXPECT_TRUE(made.ok()) << made.status();
     stack = *std::move(made);
