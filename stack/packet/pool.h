@@ -3,7 +3,7 @@
 // Every buffer, whether a DPDK mbuf or a piece of heap, has one layout, so that nothing above the
 // port has to ask which it is:
 //
-//   handle ->  +0    the driver's own bookkeeping (an rte_mbuf), two cache lines, not touched here
+//   handle ->  +0    the driver's own bookkeeping (an mbuf), two cache lines, not touched here
 //              +128  BufferHeader: ours, used only while the packet is held beyond its burst
 //              +192  headroom, then data, then tailroom: kBufferRoom bytes
 #pragma once

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "stack/ip/l4_packet.h"
+#include "stack/packet/pool.h"
 
 namespace usher {
 
@@ -17,7 +18,9 @@ namespace usher {
 // frame is lost, as on any queue.
 class FrameRing {
  public:
-  static constexpr uint32_t kLargestFrame = 1522;
+  // What a buffer of a port takes: no MTU that an interface may have is too large to be handed
+  // over.
+  static constexpr uint32_t kLargestFrame = kBufferRoom - kBufferHeadroom;
 
   // `frames`: how many it holds, a power of two.
   explicit FrameRing(uint32_t frames) : mask_(frames - 1), frames_(frames) {}

@@ -111,6 +111,28 @@ TEST_F(SteeringTest, AnswersToAnActiveOpenNeedNoSteering) {
   EXPECT_EQ(Sum(Counter::UsherSteered), 0u);
 }
 
+// The largest MTU that an interface may have, not only Ethernet's usual one.
+TEST_F(SteeringTest, ALargeFrameIsHandedOverWhole) {
+  Make(2);
+  Echo echo;
+  ASSERT_TRUE(stack_->Listen({.port = kPort, .backlog = 100}, echo).ok());
+  const std::string payload(1900, 'x');
+  for (uint32_t i = 0; i < 8; ++i) {
+    const FourTuple client = Client(i);
+    SentTcp syn_ack;
+    const uint32_t home = Answer(0, client, &syn_ack);
+    Give(home, From(client).Ack(Seq(1001), syn_ack.seq + 1));
+    Poll();
+    Forget();
+    Give(1 - home, From(client).Ack(Seq(1001), syn_ack.seq + 1).Data(payload));
+    Poll();
+    size_t echoed = 0;
+    for (const SentTcp& s : Sent(home)) echoed += s.payload.size();
+    EXPECT_EQ(echoed, payload.size()) << "client " << i;
+  }
+  EXPECT_EQ(Sum(Counter::UsherSteerDropped), 0u);
+}
+
 // A sibling that does not poll costs its own segments, and no buffer of ours.
 TEST_F(SteeringTest, AFullRingDropsAndCounts) {
   Make(2);
