@@ -14,9 +14,6 @@ namespace {
 constexpr uint16_t kDefaultMssV4 = 536;
 constexpr uint16_t kDefaultMssV6 = 1220;
 
-bool IsSyn(const Segment& s) {
-  return (s.flags & (TcpFlags::kSyn | TcpFlags::kAck | TcpFlags::kRst)) == TcpFlags::kSyn;
-}
 bool IsAck(const Segment& s) { return s.Has(TcpFlags::kAck) && !s.Has(TcpFlags::kRst); }
 
 }  // namespace
@@ -45,7 +42,7 @@ PassiveOpen::Outcome PassiveOpen::Reset(Listener& l, DropReason reason, Segment&
 }
 
 void PassiveOpen::CountSegment(ListenerCounters& counters, const Segment& s) {
-  if (IsSyn(s)) ++counters.syns;
+  if (s.IsRequest()) ++counters.syns;
   if (IsAck(s)) ++counters.acks;
 }
 
@@ -56,7 +53,7 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
     return AtListener(*l, s, time_wait_iss);
   }
   CountSegment(nobody_, s);
-  if (IsSyn(s)) nobody_.drops.Add(DropReason::kSynNoListener);
+  if (s.IsRequest()) nobody_.drops.Add(DropReason::kSynNoListener);
   if (IsAck(s)) nobody_.drops.Add(DropReason::kAckNoListener);
   SendReset(context_.egress, context_.counters, s);
   return {};
@@ -166,7 +163,9 @@ bool PassiveOpen::InLastQuarter(const Listener& l) const {
 // A SYN-ACK that holds all we would have to remember. The packet that brought the SYN takes it
 // back; no memory is taken and no table written.
 void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu) {
-  const SynCookies::Cookie cookie = cookies_.Make(s.tuple, s.seq, offer.mss, context_.now);
+  last_by_cookie_ = true;
+  const SynCookies::Cookie cookie = SynCookies::Make(
+      CookieHashesForSyn(s), s.tuple.remote.is_v4(), s.seq, offer.mss, context_.now);
   l.last_cookie = context_.now;
   l.cookies_sent_before = true;
   ConsiderLease(l);
@@ -182,9 +181,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
     const CookieOptions carried{
         .window_scale = offer.window_scale, .sack = offer.sack, .ecn = offer.ecn};
     options.timestamps =
-        TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) +
-                          TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1),
-                      offer.tsval};
+        TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) + OffsetForSyn(s), offer.tsval};
   }
   const InitialWindow window = WindowFor(
       l, *options.mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), wscale_ok);
@@ -200,11 +197,12 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
                                              const std::optional<FastOpenOption>& fast_open) {
   const uint32_t index = table_.Allocate(s.tuple);
   if (index == kNone) return Refuse(l, DropReason::kSynNoRecord);
+  last_by_cookie_ = false;
   Request& r = table_[index];
   r.listener = l.id;
   r.reuseport = l.spec.reuseport;
   r.irs = s.seq;
-  r.iss = time_wait_iss ? *time_wait_iss : context_.isn.Next(s.tuple, context_.now);
+  r.iss = time_wait_iss ? *time_wait_iss : IsnForSyn(s);
   r.peer_mss = offer.mss;
   r.timestamps_ok = offer.timestamps;
   r.timestamps_shifted = context_.sysctls.tcp_timestamps == 1;
@@ -227,7 +225,8 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   if (l.spec.save_syn) SaveSyn(index, s);
   TxFrame frame;  // without a buffer the timer sends it
   if (context_.egress.BeginReply(*s.packet, &frame))
-    SendSynAck(l, frame, index, s.tuple, mss, fast_open);
+    SendSynAck(l, frame, index, s.tuple, mss, TimestampClock(context_.now) + OffsetForSyn(s),
+               fast_open);
   return {.new_request = index};
 }
 

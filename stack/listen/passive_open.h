@@ -12,6 +12,7 @@
 // Read README.md first: it tells the whole story.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -138,6 +139,9 @@ class PassiveOpen {
   // ---- Segments ----
   // Whether a SYN to `local`:`port` would find a listener.
   bool HasListener(const IpAddress& local, uint16_t port) const;
+  // Computes what the answers to these SYNs are made of, all at once: `syns` has the tuples of
+  // requests, each at the place that Segment::foreseen then names. Holds until the next call.
+  void Foresee(const TupleBatch& syns);
   // A segment that no connection, request or TIME-WAIT record wants; with `time_wait_iss`, a SYN
   // that reuses a TIME-WAIT record's name. Answers it (RST included) or drops it.
   Outcome OnListen(Segment& s, std::optional<Seq> time_wait_iss = std::nullopt);
@@ -217,6 +221,18 @@ class PassiveOpen {
     bool sack = false;
     bool ecn = false;
     std::optional<uint8_t> window_scale;
+  };
+
+  // The keyed hashes for the SYN-ACKs of a burst, by Segment::foreseen. Which ones are needed
+  // depends on the queues as each SYN will find them; they are foreseen to be those that the last
+  // SYN needed, and are computed one by one where that was wrong.
+  struct ForeseenHashes {
+    using Column = std::array<uint64_t, TupleBatch::kMax>;
+    bool by_cookie = false;  // the cookie's are there, else the ISN's
+    Column timestamp;
+    Column isn;
+    Column cookie_h0;
+    Column cookie_h1;
   };
 
   // What a SYN-ACK says of ECN; kMarked: DCTCP, whose packets are all ECT.
@@ -314,13 +330,21 @@ class PassiveOpen {
   uint16_t AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const;
   InitialWindow WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const;
   uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
+  // The same for a SYN, foreseen or not; likewise what its SYN-ACK's sequence number is made of.
+  uint32_t OffsetForSyn(const Segment& syn) const;
+  Seq IsnForSyn(const Segment& syn) const;
+  SynCookies::Hashes CookieHashesForSyn(const Segment& syn) const;
   // The round trip that an echo of our timestamp tells (RFC 7323 section 4.1); zero: it tells none.
   Duration EchoRoundTrip(const std::optional<TcpTimestamps>& timestamps, uint32_t offset) const;
-  uint32_t Tsval(const Request& r, const FourTuple& tuple) const;
+  uint32_t Tsval(const Request& r, const FourTuple& tuple) const {
+    return TimestampClock(context_.now) + TimestampOffset(tuple, r.timestamps_shifted);
+  }
   void CommitSynAck(const Listener& l, TxFrame& frame, const FourTuple& tuple, Seq iss, Seq irs,
                     uint16_t window, const TcpOptions& options, SynAckEcn ecn);
+  // `tsval`: what a timestamp is to say, if the request has them.
   void SendSynAck(const Listener& l, TxFrame& frame, uint32_t request, const FourTuple& tuple,
-                  uint16_t mss, const std::optional<FastOpenOption>& fast_open = std::nullopt);
+                  uint16_t mss, uint32_t tsval,
+                  const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);
   void SendRequestAck(uint32_t request, Segment& s);
 
@@ -330,6 +354,8 @@ class PassiveOpen {
   SipKey group_key_;     // chooses among the listeners of a group
   SeededRandom random_;  // ephemeral ports
   SynCookies cookies_;
+  bool last_by_cookie_ = false;  // how the last SYN was answered
+  ForeseenHashes foreseen_;
   SynTable table_;
   FastOpenCookies fast_open_cookies_;
   FastOpenResets fast_open_resets_;

@@ -22,8 +22,32 @@ uint32_t PassiveOpen::TimestampOffset(const FourTuple& tuple, bool shifted) cons
   return shifted ? context_.isn.TimestampOffset(tuple) : 0;
 }
 
-uint32_t PassiveOpen::Tsval(const Request& r, const FourTuple& tuple) const {
-  return TimestampClock(context_.now) + TimestampOffset(tuple, r.timestamps_shifted);
+void PassiveOpen::Foresee(const TupleBatch& syns) {
+  foreseen_.by_cookie = last_by_cookie_;
+  context_.isn.TimestampHashes(syns, foreseen_.timestamp.data());
+  if (last_by_cookie_)
+    cookies_.HashesOf(syns, context_.now, foreseen_.cookie_h0.data(), foreseen_.cookie_h1.data());
+  else
+    context_.isn.IsnHashes(syns, foreseen_.isn.data());
+}
+
+uint32_t PassiveOpen::OffsetForSyn(const Segment& syn) const {
+  if (context_.sysctls.tcp_timestamps != 1) return 0;
+  if (syn.foreseen == Segment::kNotForeseen) return context_.isn.TimestampOffset(syn.tuple);
+  return static_cast<uint32_t>(foreseen_.timestamp[syn.foreseen]);
+}
+
+Seq PassiveOpen::IsnForSyn(const Segment& syn) const {
+  if (syn.foreseen == Segment::kNotForeseen || foreseen_.by_cookie)
+    return context_.isn.Next(syn.tuple, context_.now);
+  return IsnGenerator::FromHash(foreseen_.isn[syn.foreseen], context_.now);
+}
+
+SynCookies::Hashes PassiveOpen::CookieHashesForSyn(const Segment& syn) const {
+  if (syn.foreseen == Segment::kNotForeseen || !foreseen_.by_cookie)
+    return cookies_.HashesOf(syn.tuple, context_.now);
+  return {static_cast<uint32_t>(foreseen_.cookie_h0[syn.foreseen]),
+          static_cast<uint32_t>(foreseen_.cookie_h1[syn.foreseen])};
 }
 
 InitialWindow PassiveOpen::WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const {
@@ -61,7 +85,7 @@ PassiveOpen::SynAckEcn PassiveOpen::EcnAnswer(const Listener& l, bool granted) c
 }
 
 void PassiveOpen::SendSynAck(const Listener& l, TxFrame& frame, uint32_t request,
-                             const FourTuple& tuple, uint16_t mss,
+                             const FourTuple& tuple, uint16_t mss, uint32_t tsval,
                              const std::optional<FastOpenOption>& fast_open) {
   Request& r = table_[request];
   TcpOptions options;
@@ -69,7 +93,6 @@ void PassiveOpen::SendSynAck(const Listener& l, TxFrame& frame, uint32_t request
   options.sack_permitted = r.sack_ok;
   if (r.wscale_ok) options.window_scale = static_cast<uint8_t>(r.rcv_wscale);
   if (r.timestamps_ok) {
-    uint32_t tsval = Tsval(r, tuple);
     if (r.first_tsval == 0) {
       if (tsval == 0) tsval = UINT32_MAX;  // 0 says that none was sent yet
       r.first_tsval = tsval;
@@ -92,7 +115,8 @@ bool PassiveOpen::ResendSynAck(const Listener& l, uint32_t request, Segment* dup
   } else if (!context_.egress.Begin(r.path, tuple.remote.family(), &frame, true)) {
     return false;
   }
-  SendSynAck(l, frame, request, tuple, AdvertisedMss(l, tuple.remote.family(), r.path.mtu));
+  SendSynAck(l, frame, request, tuple, AdvertisedMss(l, tuple.remote.family(), r.path.mtu),
+             Tsval(r, tuple));
   if (r.num_retrans < UINT8_MAX) ++r.num_retrans;
   context_.counters.Add(Counter::TcpRetransSegs);
   context_.counters.Add(Counter::TcpExtTCPSynRetrans);

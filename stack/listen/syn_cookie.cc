@@ -31,15 +31,20 @@ bool SynCookies::Rotate(RandomSource& random, Instant now) {
   return true;
 }
 
-SynCookies::Cookie SynCookies::Make(const FourTuple& tuple, Seq irs, uint16_t peer_mss,
-                                    Instant now) const {
-  const auto& table = tuple.remote.is_v4() ? kMssV4 : kMssV6;
+void SynCookies::HashesOf(const TupleBatch& tuples, Instant now, uint64_t* h0,
+                          uint64_t* h1) const {
+  const uint32_t count = CountOf(now);
+  tuples.WireHashes(KeysOf(count).h0, h0);
+  tuples.WireHashes(KeysOf(count).h1, h1, count);
+}
+
+SynCookies::Cookie SynCookies::Make(const Hashes& hashes, bool v4, Seq irs, uint16_t peer_mss,
+                                    Instant now) {
+  const auto& table = v4 ? kMssV4 : kMssV6;
   uint32_t index = table.size() - 1;
   while (index > 0 && table[index] > peer_mss) --index;
-  const uint32_t count = CountOf(now);
-  const Keys& keys = keys_[IsKeyOf(0, count) ? 0 : 1];
-  const uint32_t low = (Hash1(keys, tuple, count) + index) & kLowMask;
-  return {Seq(Hash0(keys, tuple) + irs.value() + (count << kCountShift) + low), table[index]};
+  const uint32_t low = (hashes.h1 + index) & kLowMask;
+  return {Seq(hashes.h0 + irs.value() + (CountOf(now) << kCountShift) + low), table[index]};
 }
 
 bool SynCookies::EchoFits(uint32_t clock_ms, uint32_t count, Instant now) {

@@ -98,7 +98,22 @@ class SynCookies {
     uint16_t mss = 0;  // what the cookie will say the client's MSS was
   };
   // The cookie for a SYN with sequence number `irs` and MSS `peer_mss`.
-  Cookie Make(const FourTuple& tuple, Seq irs, uint16_t peer_mss, Instant now) const;
+  Cookie Make(const FourTuple& tuple, Seq irs, uint16_t peer_mss, Instant now) const {
+    return Make(HashesOf(tuple, now), tuple.remote.is_v4(), irs, peer_mss, now);
+  }
+
+  // The hashes in the cookies that are made `now`, for those who hash a burst at once.
+  struct Hashes {
+    uint32_t h0 = 0;
+    uint32_t h1 = 0;
+  };
+  Hashes HashesOf(const FourTuple& tuple, Instant now) const {
+    const uint32_t count = CountOf(now);
+    return {Hash0(KeysOf(count), tuple), Hash1(KeysOf(count), tuple, count)};
+  }
+  // The same of many tuples: the low halves of what is written.
+  void HashesOf(const TupleBatch& tuples, Instant now, uint64_t* h0, uint64_t* h1) const;
+  static Cookie Make(const Hashes& hashes, bool v4, Seq irs, uint16_t peer_mss, Instant now);
 
   struct Verdict {
     uint16_t mss = 0;    // 0: not a cookie, or too old
@@ -158,6 +173,9 @@ class SynCookies {
       return {h0, SipKey::From(random)};
     }
   };
+
+  // Of cookies made in period `count`.
+  const Keys& KeysOf(uint32_t count) const { return keys_[IsKeyOf(0, count) ? 0 : 1]; }
 
   static uint32_t Hash0(const Keys& keys, const FourTuple& tuple) {
     return static_cast<uint32_t>(WireHash(keys.h0, tuple));

@@ -45,6 +45,8 @@ class Demux {
   const SipKey& key() const { return key_; }
 
   uint64_t Hash(const FourTuple& tuple) const { return TableHash(key_, tuple); }
+  // Of a burst, each at its place.
+  void Hashes(const TupleBatch& tuples, uint64_t* out) const { tuples.TableHashes(key_, out); }
   // Which of `shards` a flow belongs to where software decides. Spread anew, since the table uses
   // the hash's bits for its buckets.
   static uint32_t HomeOf(uint64_t hash, uint32_t shards) {

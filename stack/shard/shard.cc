@@ -281,39 +281,69 @@ void Shard::SendPlaceMessages() {
 
 // ---- Segments ----
 
-// Three passes over the burst, so that the memory each needs is on its way while the others are
-// worked on: parse and hash; find; process.
+// Passes over the burst, so that the memory each needs is on its way while the others are worked
+// on, and that hashes are computed many at a time: parse; hash; find; process.
 void Shard::ProcessSegments() {
   std::array<uint64_t, kBurstSize> hashes;
   std::array<FlowId, kBurstSize> flows;
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < ingress_.tcp_count; ++i) {
-    L4Packet& packet = ingress_.tcp[i];
-    Segment& s = segments_[count];
-    if (!Segment::Parse(packet, counters_, &s)) {
-      if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
-      continue;
-    }
-    hashes[count] = demux_.Hash(s.tuple);
-    if (!siblings_.empty() && !packet.handed_over && Steer(packet, s.tuple, hashes[count])) {
-      if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
-      continue;
-    }
-    demux_.Prefetch(hashes[count]);
-    ++count;
-  }
+  const uint32_t count = ParseSegments(hashes);
   for (uint32_t i = 0; i < count; ++i) {
     flows[i] = Find(segments_[i].tuple, hashes[i]);
     if (flows[i] != FlowId::None()) PrefetchFlow(flows[i]);
   }
+  ForeseeRequests(std::span(flows).first(count));
   const uint64_t version = demux_.version();
   for (uint32_t i = 0; i < count; ++i) {
     Segment& s = segments_[i];
     // What an earlier segment of the burst filed or removed is looked up again.
     const FlowId flow = demux_.version() == version ? flows[i] : Find(s.tuple, hashes[i]);
     Dispatch(s, flow);
-    if (s.packet->packet.handle != nullptr) s.packet->pool->Free(s.packet->packet.handle);
+    FreeBuffer(*s.packet);
   }
+}
+
+// Fills segments_ and their hashes with what is well-formed and this shard's; returns how many.
+uint32_t Shard::ParseSegments(std::array<uint64_t, kBurstSize>& hashes) {
+  TupleBatch tuples;
+  uint32_t parsed = 0;
+  for (uint32_t i = 0; i < ingress_.tcp_count; ++i) {
+    Segment& s = segments_[parsed];
+    if (Segment::Parse(ingress_.tcp[i], counters_, &s))
+      tuples.Add(s.tuple, parsed++);
+    else
+      FreeBuffer(ingress_.tcp[i]);
+  }
+  demux_.Hashes(tuples, hashes.data());
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < parsed; ++i) {
+    L4Packet& packet = *segments_[i].packet;
+    if (!siblings_.empty() && !packet.handed_over &&
+        Steer(packet, segments_[i].tuple, hashes[i])) {
+      FreeBuffer(packet);
+      continue;
+    }
+    if (kept != i) {
+      segments_[kept] = segments_[i];
+      hashes[kept] = hashes[i];
+    }
+    demux_.Prefetch(hashes[kept++]);
+  }
+  return kept;
+}
+
+void Shard::FreeBuffer(const L4Packet& packet) {
+  if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
+}
+
+// What asks for a connection will most likely be answered by a listener.
+void Shard::ForeseeRequests(std::span<const FlowId> flows) {
+  TupleBatch requests;
+  for (uint32_t i = 0; i < flows.size(); ++i) {
+    if (flows[i] != FlowId::None() || !segments_[i].IsRequest()) continue;
+    segments_[i].foreseen = i;
+    requests.Add(segments_[i].tuple, i);
+  }
+  if (!requests.empty()) passive_open_->Foresee(requests);
 }
 
 FlowId Shard::Find(const FourTuple& tuple, uint64_t hash) const {

@@ -165,6 +165,7 @@ class Shard {
  private:
   static constexpr uint32_t kTimerBudget = 256;         // timers fired in one pass at most
   static constexpr uint32_t kHotConnectionBytes = 512;  // prefetched of a connection
+  static_assert(TupleBatch::kMax >= kBurstSize);
 
   Shard(const ShardOptions& options, RandomSource& random);
 
@@ -180,6 +181,9 @@ class Shard {
   bool Steer(const L4Packet& packet, const FourTuple& tuple, uint64_t hash);
   void SendPlaceMessages();
   void ProcessSegments();
+  uint32_t ParseSegments(std::array<uint64_t, kBurstSize>& hashes);
+  void ForeseeRequests(std::span<const FlowId> flows);
+  static void FreeBuffer(const L4Packet& packet);
   void Dispatch(Segment& s, FlowId flow);
   void ToConnection(TcpConnection& c, Segment& s);
   void ToTimeWait(uint32_t index, Segment& s);

@@ -20,8 +20,7 @@ class IsnGenerator {
   // RFC 6528: ISN = M + F(addresses, ports, secret), M a clock that ticks every 64 ns (it wraps
   // after 275 s, longer than a segment lives).
   Seq Next(const FourTuple& tuple, Instant now) const {
-    return Seq(static_cast<uint32_t>(WireHash(isn_key_, tuple)) +
-               static_cast<uint32_t>(now.ns() >> 6));
+    return FromHash(WireHash(isn_key_, tuple), now);
   }
 
   // What is added to the millisecond clock of a connection's timestamps, so that they tell neither
@@ -29,6 +28,17 @@ class IsnGenerator {
   // CVE-2026-23247).
   uint32_t TimestampOffset(const FourTuple& tuple) const {
     return static_cast<uint32_t>(WireHash(timestamp_key_, tuple));
+  }
+
+  // For a burst: what FromHash makes an ISN of, and what has the timestamp offset as its low half.
+  void IsnHashes(const TupleBatch& tuples, uint64_t* out) const {
+    tuples.WireHashes(isn_key_, out);
+  }
+  void TimestampHashes(const TupleBatch& tuples, uint64_t* out) const {
+    tuples.WireHashes(timestamp_key_, out);
+  }
+  static Seq FromHash(uint64_t hash, Instant now) {
+    return Seq(static_cast<uint32_t>(hash) + static_cast<uint32_t>(now.ns() >> 6));
   }
 
   // A number nobody outside can know, the connection's own.

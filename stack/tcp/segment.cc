@@ -24,6 +24,7 @@ bool Segment::Parse(L4Packet& packet, Counters& counters, Segment* out) {
   out->payload = view->payload().data();
   out->payload_length = static_cast<uint32_t>(view->payload().size());
   out->options = view->options();
+  out->foreseen = kNotForeseen;
   return true;
 }
 

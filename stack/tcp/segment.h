@@ -21,6 +21,9 @@ struct Segment {
   const uint8_t* payload = nullptr;
   uint32_t payload_length = 0;
   TcpOptions options;
+  // Of a SYN whose hashes the passive open has computed already: under this number.
+  static constexpr uint32_t kNotForeseen = UINT32_MAX;
+  uint32_t foreseen = kNotForeseen;
 
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }
   // SEG.LEN: payload, and one each for SYN and FIN.
@@ -28,6 +31,11 @@ struct Segment {
     return payload_length + ((flags & TcpFlags::kSyn) != 0) + ((flags & TcpFlags::kFin) != 0);
   }
   Seq EndSeq() const { return seq + Length(); }
+
+  // It asks for a connection: SYN alone, whatever else is on it.
+  bool IsRequest() const {
+    return (flags & (TcpFlags::kSyn | TcpFlags::kAck | TcpFlags::kRst)) == TcpFlags::kSyn;
+  }
 
   // Reads `packet`; verifies the checksum unless the port did. False: malformed, counted
   // (TcpInErrs, TcpInCsumErrors); nothing may be answered.

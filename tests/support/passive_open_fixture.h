@@ -152,6 +152,12 @@ class PassiveOpenTest : public ::testing::Test {
     } else if (const auto r = requests_.find(s.tuple); r != requests_.end()) {
       File(passive_->OnRequest(r->second, s), &s);
     } else {
+      if (foresee_ && s.IsRequest()) {
+        TupleBatch batch;
+        s.foreseen = TupleBatch::kMax - 1;
+        batch.Add(s.tuple, s.foreseen);
+        passive_->Foresee(batch);
+      }
       File(passive_->OnListen(s, time_wait_iss), &s);
     }
   }
@@ -263,6 +269,7 @@ class PassiveOpenTest : public ::testing::Test {
 
   Sysctls sysctls_;
   PassiveOpenConfig passive_config_;
+  bool foresee_ = false;  // hash SYNs beforehand, as a shard does
   uint32_t connection_slots_ = kConnections;
   Instant now_;
   Counters counters_;

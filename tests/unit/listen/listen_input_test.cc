@@ -482,6 +482,31 @@ TEST_F(CookieTest, EcnTravelsInTheTimestamp) {
   EXPECT_FALSE(children_.at(late.tuple)->Info(*context_).ecn);
 }
 
+// However the SYN before was answered, and whether or not the hashes were computed beforehand: the
+// same SYN gets the same SYN-ACK, by cookie and from the table.
+TEST_F(CookieTest, WhatIsForeseenChangesNoAnswer) {
+  ListenForCookies();
+  const auto answer = [this](const FourTuple& tuple, int cookies) {
+    sysctls_.tcp_syncookies = cookies;
+    const SentTcp syn_ack = Exchange(LinuxSyn(tuple));
+    GiveSilently(From(tuple).Rst(Seq(1001)));
+    return syn_ack;
+  };
+  for (const FourTuple& tuple : {Client(1), Client6(1)}) {
+    for (const int cookies : {1, 2}) {
+      foresee_ = false;
+      const SentTcp expected = answer(tuple, cookies);
+      foresee_ = true;
+      for (const int before : {1, 2}) {
+        answer(Client(2), before);
+        const SentTcp syn_ack = answer(tuple, cookies);
+        EXPECT_EQ(syn_ack.seq, expected.seq) << cookies << " after " << before;
+        EXPECT_EQ(syn_ack.tsval(), expected.tsval()) << cookies << " after " << before;
+      }
+    }
+  }
+}
+
 TEST_F(CookieTest, TimestampNeverRunsAhead) {
   ListenForCookies();
   uint32_t last = 0;
