@@ -44,9 +44,11 @@ bool HasAvx512() {
 
 #endif
 
-#define USHER_SIP_WAY(way, lanes, supported) \
-  { #way, lanes, supported, way::Hash<2, 4, 2>, way::Hash<2, 4, 5>, way::Hash<1, 3, 2>, \
-    way::Hash<1, 3, 5> }
+#define USHER_SIP_WAY(way, lanes, supported)                                                  \
+  {                                                                                           \
+#way, lanes, supported, way::Hash < 2, 4, 2>, way::Hash < 2, 4, 5>, way::Hash < 1, 3, 2>, \
+        way::Hash < 1, 3, 5>                                                                  \
+  }
 
 const SipWay& Fastest() {
   static const SipWay& fastest = *std::find_if(SipWays().begin(), SipWays().end(),
@@ -66,10 +68,10 @@ const SipWay& WayFor(uint32_t count) {
 std::span<const SipWay> SipWays() {
   static const SipWay ways[] = {
 #if defined(__x86_64__)
-      USHER_SIP_WAY(avx512, 8, HasAvx512()),
-      USHER_SIP_WAY(avx2, 4, __builtin_cpu_supports("avx2") != 0),
+    USHER_SIP_WAY(avx512, 8, HasAvx512()),
+    USHER_SIP_WAY(avx2, 4, __builtin_cpu_supports("avx2") != 0),
 #endif
-      USHER_SIP_WAY(one_by_one, 1, true),
+    USHER_SIP_WAY(one_by_one, 1, true),
   };
   return ways;
 }

@@ -164,8 +164,8 @@ bool PassiveOpen::InLastQuarter(const Listener& l) const {
 // back; no memory is taken and no table written.
 void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, uint16_t mtu) {
   last_by_cookie_ = true;
-  const SynCookies::Cookie cookie = SynCookies::Make(
-      CookieHashesForSyn(s), s.tuple.remote.is_v4(), s.seq, offer.mss, context_.now);
+  const SynCookies::Cookie cookie = SynCookies::Make(CookieHashesForSyn(s), s.tuple.remote.is_v4(),
+                                                     s.seq, offer.mss, context_.now);
   l.last_cookie = context_.now;
   l.cookies_sent_before = true;
   ConsiderLease(l);

@@ -317,8 +317,7 @@ uint32_t Shard::ParseSegments(std::array<uint64_t, kBurstSize>& hashes) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < parsed; ++i) {
     L4Packet& packet = *segments_[i].packet;
-    if (!siblings_.empty() && !packet.handed_over &&
-        Steer(packet, segments_[i].tuple, hashes[i])) {
+    if (!siblings_.empty() && !packet.handed_over && Steer(packet, segments_[i].tuple, hashes[i])) {
       FreeBuffer(packet);
       continue;
     }

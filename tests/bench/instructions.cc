@@ -1,8 +1,10 @@
 // Counts the instructions of the hot paths under valgrind: instructions.py runs it and compares.
 #include <valgrind/callgrind.h>
 
+#include <algorithm>
 #include <cstdio>
 
+#include "stack/base/siphash_batch.h"
 #include "tests/bench/scenarios.h"
 
 namespace usher::bench {
@@ -36,7 +38,11 @@ int main() {
     std::fputs("instructions: to be run by tests/bench/instructions.py\n", stderr);
     return 2;
   }
-  std::printf("build %s\n", USHER_BUILD);
+  // What the machine has decides how hashes are computed.
+  const auto ways = usher::internal::SipWays();
+  const auto way =
+      std::find_if(ways.begin(), ways.end(), [](const auto& w) { return w.supported; });
+  std::printf("build %s, SipHash by %s\n", USHER_BUILD, way->name);
   Count("SynCookie", SynCookie());
   Count("SynTable", SynTable());
   Count("HandshakeAck", HandshakeAck());
