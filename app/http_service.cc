@@ -101,7 +101,7 @@ void HttpService::OnTimer(Connection c) {
   auto* s = static_cast<Session*>(c.user_data());
   if (s == nullptr) return;
   if (s->lingering) return End(*s);
-  s->http.OnTime(c.shard().now());
+  s->http.OnTime(c.shard().now(), c.unacked_bytes() == 0);
   Pump(c);
 }
 

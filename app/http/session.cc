@@ -341,7 +341,7 @@ void HttpSession::FinishInput() {
 
 Instant HttpSession::next_deadline() const { return closing_ ? Instant::Never() : deadline_; }
 
-void HttpSession::OnTime(Instant now) {
+void HttpSession::OnTime(Instant now, bool delivered) {
   if (closing_ || now < deadline_) return;
   if (phase_ == Phase::kDelay) {
     std::array<char, 64> text;
@@ -350,8 +350,8 @@ void HttpSession::OnTime(Instant now) {
     out = Append(out, " ms\n");
     ReplyText({text.data(), static_cast<size_t>(out - text.data())});
     EndReply(now);
-  } else if (!output_.empty()) {
-    // It is the client's reading that is slow, which TCP has its own limits for.
+  } else if (!output_.empty() || !delivered) {
+    // It is the path or the client's reading that is slow, which TCP has its own limits for.
     deadline_ = now + context_->limits_.idle_time;
   } else if (phase_ == Phase::kIdle) {
     closing_ = true;

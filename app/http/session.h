@@ -113,8 +113,9 @@ class HttpSession {
   size_t Consume(std::span<const uint8_t> in, Instant now);
   // The peer will send no more: what it asked for is answered, then the session wants to close.
   void FinishInput();
-  // Lets delayed answers go and gives up on clients that keep the server waiting.
-  void OnTime(Instant now);
+  // Lets delayed answers go and gives up on clients that keep the server waiting. `delivered`: what
+  // was taken as output has reached the client.
+  void OnTime(Instant now, bool delivered = true);
 
   // The next run of bytes to send; empty if there is none now. Valid until the next call that is
   // not const, or longer if `immutable` is set.

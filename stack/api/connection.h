@@ -75,6 +75,12 @@ class Connection {
   // Bytes that Write would take now. 0: OnWritable will say when there is room.
   size_t writable_bytes() { return shard_ != nullptr ? shard_->WritableBytes(handle_) : 0; }
 
+  // Bytes written that the peer has not acknowledged, sent or not (Linux's SIOCOUTQ without the FIN).
+  size_t unacked_bytes() const {
+    const TcpConnection* c = tcp();
+    return c != nullptr ? c->unacked_bytes() : 0;
+  }
+
   // kWrite: the peer sees the end of the stream behind what was written; reading goes on (half
   // close). kRead: reads say end of stream.
   Error Shutdown(ShutdownHow how) {

@@ -280,6 +280,20 @@ TEST_F(Http, SilentClientIsClosedAfterItsTime) {
   EXPECT_TRUE(client.ended);
 }
 
+// Its answer fits in TCP's buffers, so for the session all is done; an orphan would not live so long.
+TEST_F(Http, ClientThatHasNotItsAnswerYetIsNotIdle) {
+  Client client;
+  client.reading = false;
+  client.to_send = "GET /bytes/150000 HTTP/1.1\r\nHost: x\r\n\r\n";
+  Connection c = Connect(client);
+  Run(Duration::Seconds(600));
+  ASSERT_EQ(server_connections(), 1u);
+  client.reading = true;
+  client.OnReadable(c);
+  EXPECT_TRUE(RunUntil([&] { return client.received.size() > 150'000; }));
+  EXPECT_FALSE(client.ended);
+}
+
 // A reset must not overtake the answer to a request whose body nobody reads.
 TEST_F(Http, AnswerToABadRequestIsReadThoughMoreComesBehindIt) {
   Client client;
