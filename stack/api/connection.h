@@ -75,7 +75,8 @@ class Connection {
   // Bytes that Write would take now. 0: OnWritable will say when there is room.
   size_t writable_bytes() { return shard_ != nullptr ? shard_->WritableBytes(handle_) : 0; }
 
-  // Bytes written that the peer has not acknowledged, sent or not (Linux's SIOCOUTQ without the FIN).
+  // Bytes written that the peer has not acknowledged, sent or not (Linux's SIOCOUTQ without the
+  // FIN).
   size_t unacked_bytes() const {
     const TcpConnection* c = tcp();
     return c != nullptr ? c->unacked_bytes() : 0;

@@ -280,7 +280,8 @@ TEST_F(Http, SilentClientIsClosedAfterItsTime) {
   EXPECT_TRUE(client.ended);
 }
 
-// Its answer fits in TCP's buffers, so for the session all is done; an orphan would not live so long.
+// Its answer fits in TCP's buffers, so for the session all is done; an orphan would not live so
+// long.
 TEST_F(Http, ClientThatHasNotItsAnswerYetIsNotIdle) {
   Client client;
   client.reading = false;
