@@ -153,6 +153,9 @@ const ListenModel kModels[] = {ListenModel::kLinuxClassic, ListenModel::kLinux, 
 constexpr const char* kModelNames[] = {"linux-classic", "linux", "bsd"};
 // In the order of CongestionAlgorithm.
 constexpr const char* kCongestionNames[] = {"reno", "cubic", "dctcp", "bbr"};
+constexpr const char* kChecksumNames[] = {"auto", "stack", "port"};
+constexpr ChecksumPolicy kChecksumPolicies[] = {ChecksumPolicy::kAuto, ChecksumPolicy::kStack,
+                                                ChecksumPolicy::kPort};
 constexpr const char* kPollNames[] = {"poll", "adaptive"};
 const PollMode kPollModes[] = {PollMode::kPoll, PollMode::kAdaptive};
 
@@ -309,8 +312,18 @@ class Loader {
         s.Bad(table.get("mac"), "mac",
               absl::StrCat("'", mac, "' is no address of one station, such as 02:00:00:00:00:02"));
     }
+    LoadOffloads(s, &interface.offloads);
     s.RefuseUnknown();
     out->runtime.interfaces.push_back(std::move(interface));
+  }
+
+  void LoadOffloads(Section& s, OffloadOptions* offloads) {
+    int choice = 0;
+    if (s.Choice("rx_checksum", kChecksumNames, &choice))
+      offloads->rx_checksum = kChecksumPolicies[choice];
+    if (s.Choice("tx_checksum", kChecksumNames, &choice))
+      offloads->tx_checksum = kChecksumPolicies[choice];
+    s.Boolean("tso", &offloads->tso);
   }
 
   void LoadPort(Section& s, RuntimeInterface* interface) {

@@ -33,7 +33,8 @@ absl::StatusOr<std::unique_ptr<Bridge>> Bridge::Create(std::span<const std::stri
   for (int i = 0; i < 2; ++i) {
     DpdkDeviceConfig config;
     config.held_buffers = 1024;
-    config.link_wait_ms = 0;  // a vhost port has no link before its peer comes
+    config.offloads.tso = false;  // it hands frames on as they come
+    config.link_wait_ms = 0;      // a vhost port has no link before its peer comes
     auto device = DpdkDevice::Open(found[i].port, config);
     if (!device.ok()) return device.status();
     bridge->devices_[i] = *std::move(device);

@@ -119,6 +119,7 @@ absl::Status Runtime::OpenDevices() {
     config.vlan = i.config.vlan;
     config.held_buffers = plan.held_buffers;
     config.mac = i.mac;
+    config.offloads = i.offloads;
     config.rx_interrupts = options_.poll == PollMode::kAdaptive;
     auto device = DpdkDevice::Open(*port, config);
     if (!device.ok()) return device.status();

@@ -17,6 +17,7 @@
 #include "stack/glue/idle.h"
 #include "stack/glue/pass_hook.h"
 #include "stack/ip/interface.h"
+#include "stack/port/offloads.h"
 #include "stack/wire/address.h"
 
 namespace usher {
@@ -30,6 +31,7 @@ struct RuntimeInterface {
   std::vector<std::string> addresses = {};  // "198.18.0.2/15"; beside those in `config`
   InterfaceConfig config = {};
   std::optional<MacAddress> mac = {};  // ours; without it the device's own, or one near it
+  OffloadOptions offloads = {};
 };
 
 struct RuntimeOptions {

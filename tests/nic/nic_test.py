@@ -52,6 +52,16 @@ class Cable:
         return f'http://{self.guest4 if version == 4 else f"[{self.guest6}]"}{path}'
 
 
+# Each kind of work left to the cards, or all but one kind, or none.
+OFFLOADS = {
+    'all': {'rx_checksum': 'port', 'tx_checksum': 'port', 'tso': True},
+    'received sums': {'rx_checksum': 'stack', 'tx_checksum': 'port', 'tso': True},
+    'sent sums': {'rx_checksum': 'port', 'tx_checksum': 'stack', 'tso': True},
+    'TSO': {'rx_checksum': 'port', 'tx_checksum': 'port', 'tso': False},
+    'none': {'rx_checksum': 'stack', 'tx_checksum': 'stack', 'tso': False},
+}
+
+
 CABLES = [Cable(i, f'nic{i}') for i in range(4)]
 CARDS = [f'card{i}' for i in range(4)]
 
@@ -208,9 +218,9 @@ def plain(guest, directory, file_hash):
     with Server(guest, '/etc/plain.toml') as server:
         said = server.wait_serving()
         check(f'port {E1000E} (net_e1000_em, {E1000E_MAC}): 1 queue pair; received checksums by the '
-              'port, sent ones by the port (IP, TCP); link up' in said, said)
+              'port (IP, TCP), sent ones by the port (IP, TCP); link up' in said, said)
         check(f'port {VIRTIO} (net_virtio, {OUR_MAC}): 1 queue pair; received checksums by the '
-              'stack, sent ones by the stack; link up' in said, said)
+              'stack, sent ones by the stack, segments of up to' in said, said)
         for cable, mac, card in ((CABLES[0], E1000E_MAC, CARDS[0]), (CABLES[1], OUR_MAC, CARDS[1])):
             with case(f'{cable.device}: page, file and echo'):
                 both_ways(cable, directory, file_hash)
@@ -220,6 +230,30 @@ def plain(guest, directory, file_hash):
                 wrong_sums(cable, mac)
             with case(f'{cable.device}: a link that flaps'):
                 link_flap(guest, cable, card)
+
+
+def offloads(guest, directory, file_hash):
+    """Every byte comes whoever computes the sums and cuts the segments; the e1000e's driver cuts none."""
+    def received(cable):
+        return int(Path(f'/sys/class/net/{cable.device}/statistics/rx_packets').read_text())
+
+    for number, (name, settings) in enumerate(OFFLOADS.items()):
+        with case(f'offloads: {name}' + ('' if name in ('all', 'none') else ' switched off')), \
+                Server(guest, f'/etc/offloads{number}.toml') as server:
+            said = server.wait_serving()
+            for sums in ('IP, TCP', 'TCP'):  # virtio leaves those of IPv4 to us
+                rx, tx = (f'port ({sums})' if settings[key] == 'port' else 'stack'
+                          for key in ('rx_checksum', 'tx_checksum'))
+                check(f'received checksums by the {rx}, sent ones by the {tx}' in said, said)
+            equal(said.count('cut by the port'), int(settings['tso']), f'ports that cut in:\n{said}')
+            for cable in CABLES[:2]:
+                before = received(cable)
+                both_ways(cable, directory, file_hash)
+                came = received(cable) - before  # a segment that nobody needs to cut counts once
+                check(settings['tso'] and cable is CABLES[1] or came >= 4 * LENGTH // 1448,
+                      f'{cable.device}: only {came} packets')
+                check(not settings['tso'] or cable is CABLES[0] or came < 2 * LENGTH // 1448,
+                      f'{cable.device}: {came} packets, so none was large')
 
 
 def tagged(guest, directory, file_hash):
@@ -308,6 +342,9 @@ def test():
                                   '0@0', 1),
         '/etc/tagged.toml': config([CABLES[2].interface(TAGGED_E1000E, vlan=VLAN),
                                     CABLES[3].interface(TAGGED_VIRTIO, vlan=VLAN)], '0@0', 1),
+        **{f'/etc/offloads{number}.toml': config([CABLES[0].interface(E1000E, **settings),
+                                                  CABLES[1].interface(VIRTIO, **settings)], '0@0', 1)
+           for number, settings in enumerate(OFFLOADS.values())},
         '/etc/shards.toml': config([CABLES[1].interface(VIRTIO)], '0@0,1@0,2@1', 2),
     }
     with tempfile.TemporaryDirectory(prefix='usher-nic-') as name:
@@ -315,6 +352,7 @@ def test():
         with Guest(directory, files, cards) as guest:
             print(f'Linux {guest.run("uname -r").strip()}')
             plain(guest, directory, file_hash)
+            offloads(guest, directory, file_hash)
             tagged(guest, directory, file_hash)
             with case('two shards by RSS'):
                 spread(guest, directory, file_hash)

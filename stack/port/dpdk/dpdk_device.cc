@@ -82,6 +82,11 @@ bool PortComputes(ChecksumPolicy policy, const rte_eth_dev_info& info) {
   return policy == ChecksumPolicy::kPort || (policy == ChecksumPolicy::kAuto && HasHardware(info));
 }
 
+const char* ByWhom(bool port_sums_ip, bool port_sums_tcp) {
+  if (port_sums_tcp) return port_sums_ip ? "port (IP, TCP)" : "port (TCP)";
+  return port_sums_ip ? "port (IP)" : "stack";
+}
+
 uint16_t Clamp(uint16_t wanted, const rte_eth_desc_lim& limit) {
   uint16_t n = wanted;
   if (limit.nb_max != 0) n = std::min(n, limit.nb_max);
@@ -154,8 +159,8 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
   rte_eth_rxmode& rx = a.conf.rxmode;
   rte_eth_txmode& tx = a.conf.txmode;
   rx.mtu = config.mtu;
-  if (PortComputes(config.rx_checksum, a.info)) rx.offloads = kRxChecksums;
-  if (PortComputes(config.tx_checksum, a.info)) {
+  if (PortComputes(config.offloads.rx_checksum, a.info)) rx.offloads = kRxChecksums;
+  if (PortComputes(config.offloads.tx_checksum, a.info)) {
     if (a.info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) {
       tx.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
       capabilities_.tx_flags |= kTxIpv4 | kTxTcpChecksum;
@@ -179,11 +184,11 @@ absl::Status DpdkDevice::Configure(const DpdkDeviceConfig& config) {
     capabilities_.rss = true;
     reta_size_ = a.info.reta_size;
   }
-  if (config.tso) UseTso(a);
+  if (config.offloads.tso) UseTso(a);
   rx.offloads &= a.info.rx_offload_capa;
   tx.offloads &= a.info.tx_offload_capa;
   if ((rx.offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) != 0) filtered_vlan_ = config.vlan;
-  rx_checksums_ = (rx.offloads & kRxChecksums) == kRxChecksums;
+  rx_checksums_ = rx.offloads & kRxChecksums;
   capabilities_.max_frame = config.mtu + RTE_ETHER_HDR_LEN;
   DpdkDeviceConfig adjusted = WithRingsOf(driver_, config);
   adjusted.rx_ring = Clamp(adjusted.rx_ring, a.info.rx_desc_lim);
@@ -352,16 +357,20 @@ std::string DpdkDevice::Describe() const {
   char name[RTE_ETH_NAME_MAX_LEN] = "?";
   rte_eth_dev_get_name_by_port(port_, name);
   const uint16_t tx = capabilities_.tx_flags;
+  const std::string large =
+      capabilities_.tso_bytes == 0
+          ? ""
+          : absl::StrCat(", segments of up to ", capabilities_.tso_bytes, " bytes cut by the port");
   rte_eth_link link = {};
   const bool up = rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   return absl::StrCat("port ", name, " (", driver_, ", ", ToString(mac_), "): ", queue_pairs(),
                       " queue pair", queue_pairs() == 1 ? "" : "s",
                       capabilities_.rss ? absl::StrCat(", RSS by a table of ", reta_size_) : "",
                       rx_interrupts_ ? ", receive interrupts" : "", "; received checksums by the ",
-                      rx_checksums_ ? "port" : "stack", ", sent ones by the ",
-                      (tx & kTxTcpChecksum) == 0  ? "stack"
-                      : (tx & kTxIpChecksum) == 0 ? "port (TCP)"
-                                                  : "port (IP, TCP)",
+                      ByWhom((rx_checksums_ & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0,
+                             (rx_checksums_ & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0),
+                      ", sent ones by the ",
+                      ByWhom((tx & kTxIpChecksum) != 0, (tx & kTxTcpChecksum) != 0), large,
                       "; link ", up ? "up" : "down");
 }
 

@@ -13,15 +13,9 @@
 #include "stack/port/dpdk/dpdk_port.h"
 #include "stack/port/dpdk/eal.h"
 #include "stack/port/dpdk/rss.h"
+#include "stack/port/offloads.h"
 
 namespace usher {
-
-// Who computes checksums.
-enum class ChecksumPolicy : uint8_t {
-  kAuto,      // the port where it has hardware for it: PCI devices, except virtio's
-  kSoftware,  // the stack
-  kPort,      // the port, as far as its driver offers it
-};
 
 struct DpdkDeviceConfig {
   uint16_t queue_pairs = 1;
@@ -30,9 +24,7 @@ struct DpdkDeviceConfig {
   uint16_t rx_ring = 1024;  // descriptors; the driver's limits are applied
   uint16_t tx_ring = 1024;
   uint32_t held_buffers = 4096;  // per queue pair: most frames the stack holds or builds at once
-  ChecksumPolicy rx_checksum = ChecksumPolicy::kAuto;
-  ChecksumPolicy tx_checksum = ChecksumPolicy::kAuto;
-  bool tso = false;               // large segments are cut by the port, where it gains by that
+  OffloadOptions offloads;
   bool rx_interrupts = false;     // have the driver tell of packets, if it can
   std::optional<MacAddress> mac;  // of the stack; without it the device's own, or near it (TAP)
   // How long Open waits for a carrier; without it as long as such a device needs to agree on one.
@@ -106,7 +98,7 @@ class DpdkDevice {
   bool running_ = false;
   bool rx_interrupts_ = false;
   bool hardware_ = false;       // a network card's, not a virtual device
-  bool rx_checksums_ = false;   // the port checks what it receives
+  uint64_t rx_checksums_ = 0;   // those that the port checks, as DPDK's offloads
   uint16_t filtered_vlan_ = 0;  // let through by the driver's filter; 0: it has none to set
   uint16_t reta_size_ = 0;
   std::optional<RssTable> rss_;

@@ -34,14 +34,20 @@ constexpr uint64_t kNotOwnMemory = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 constexpr uint64_t kRxFacts =
     RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_RSS_HASH;
 
-// Only GOOD counts. NONE (correct data, wrong checksum field: a neighbour's unfinished offload) and
-// UNKNOWN leave the check to software.
+// Good is also NONE: the field holds no sum, but the data is known to be right (of virtio's
+// neighbour on the same machine, say). UNKNOWN and BAD leave the check to software.
+bool Good(uint64_t verdict, uint64_t good, uint64_t none) {
+  return verdict == good || verdict == none;
+}
+
 uint16_t RxFlagsOf(uint64_t offloads) {
   if ((offloads & kRxFacts) == 0) return 0;
   uint16_t flags = 0;
-  if ((offloads & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+  if (Good(offloads & RTE_MBUF_F_RX_IP_CKSUM_MASK, RTE_MBUF_F_RX_IP_CKSUM_GOOD,
+           RTE_MBUF_F_RX_IP_CKSUM_NONE))
     flags |= kRxIpChecksumGood;
-  if ((offloads & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+  if (Good(offloads & RTE_MBUF_F_RX_L4_CKSUM_MASK, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+           RTE_MBUF_F_RX_L4_CKSUM_NONE))
     flags |= kRxL4ChecksumGood;
   if ((offloads & RTE_MBUF_F_RX_RSS_HASH) != 0) flags |= kRxFlowHash;
   return flags;

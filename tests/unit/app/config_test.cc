@@ -81,10 +81,14 @@ TEST(Config, SetsOverrideSysctlsAndDottedKeys) {
       Parse(kGood, {"net.core.somaxconn=7", "interface.0.mtu=1400", "listener.1.service=discard",
                     "stack.listen_model=bsd", "interface.0.addresses.0=198.18.0.9/15",
                     "net.ipv4.tcp_wmem=4096 8192 16384", "listener.2.port=9",
+                    "interface.0.rx_checksum=port", "interface.0.tso=false",
                     "listener.2.service=\"chargen\""});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->runtime.stack.sysctls.somaxconn, 7);
   EXPECT_EQ(config->runtime.interfaces[0].config.mtu, 1400);
+  EXPECT_EQ(config->runtime.interfaces[0].offloads.rx_checksum, ChecksumPolicy::kPort);
+  EXPECT_EQ(config->runtime.interfaces[0].offloads.tx_checksum, ChecksumPolicy::kAuto);
+  EXPECT_FALSE(config->runtime.interfaces[0].offloads.tso);
   EXPECT_EQ(config->runtime.interfaces[0].config.addresses[0].address,
             IpAddress::Parse("198.18.0.9"));
   EXPECT_EQ(config->runtime.stack.passive_open.default_model, ListenModel::kBsd);
@@ -127,6 +131,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"mtu = 1500", "mtu = 15000", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = \"x\"", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = ", "a/b.toml:7: "},
+        Refused{"mtu = 1500", "tx_checksum = \"nic\"",
+                "a/b.toml:7: interface.0.tx_checksum: 'nic' is none of auto, stack, port"},
+        Refused{"mtu = 1500", "tso = \"on\"", "a/b.toml:7: interface.0.tso: must be true or false"},
         Refused{"mtu", "mtv", "a/b.toml:7: interface.0.mtv: no such key; did you mean mtu?"},
         Refused{"max_connections", "max_conn",
                 "stack.max_conn: no such key; did you mean max_connections?"},

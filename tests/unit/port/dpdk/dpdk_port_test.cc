@@ -245,7 +245,7 @@ TEST_F(DpdkPortTest, TransmitOffloadsAsDriversReadThem) {
   }
 }
 
-TEST_F(DpdkPortTest, BelievesChecksumsOnlyWhenTheDriverSaysGood) {
+TEST_F(DpdkPortTest, BelievesChecksumsOnlyWhenTheDriverVouchesForTheData) {
   Open("net_ring4");
   struct {
     uint64_t offloads;
@@ -253,7 +253,8 @@ TEST_F(DpdkPortTest, BelievesChecksumsOnlyWhenTheDriverSaysGood) {
   } const cases[] = {
       {RTE_MBUF_F_RX_IP_CKSUM_UNKNOWN | RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN, 0},
       {RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD, 0},
-      {RTE_MBUF_F_RX_IP_CKSUM_NONE | RTE_MBUF_F_RX_L4_CKSUM_NONE, 0},
+      {RTE_MBUF_F_RX_IP_CKSUM_NONE | RTE_MBUF_F_RX_L4_CKSUM_NONE,
+       kRxIpChecksumGood | kRxL4ChecksumGood},
       {RTE_MBUF_F_RX_IP_CKSUM_GOOD, kRxIpChecksumGood},
       {RTE_MBUF_F_RX_L4_CKSUM_GOOD, kRxL4ChecksumGood},
       {RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_RSS_HASH,
