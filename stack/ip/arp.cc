@@ -1,5 +1,7 @@
 #include "stack/ip/arp.h"
 
+#include "stack/base/check.h"
+
 namespace usher {
 
 void Arp::Start() {
@@ -30,10 +32,8 @@ void Arp::Announce(const IpAddress& address) {
 }
 
 void Arp::Solicit(const IpAddress& target, const MacAddress* link_address) {
-  const LocalAddresses& addresses = context_.addresses;
-  if (addresses.v4().empty()) return;
-  const LocalAddresses::V4* ours = addresses.OnLink4(target.v4());
-  if (ours == nullptr) ours = &addresses.v4().front();
+  const LocalAddresses::V4* ours = context_.addresses.OnLink4(target.v4());
+  USHER_CHECK(ours != nullptr);  // there is no other route to a next hop (routes.h)
   context_.Count(Counter::UsherArpOutRequests);
   Send({.operation = ArpOperation::kRequest,
         .sender_mac = context_.link.mac(),

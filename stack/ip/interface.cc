@@ -284,13 +284,14 @@ bool Interface::ReceiveFrame(const Packet& packet, Ingress& out) {
 void Interface::ReassemblyExpired(const RxFrame& first) {
   if (first.l3[0] >> 4 == 4) {
     const auto ip = Ipv4View::Parse({first.l3, first.l3_room});
-    if (ip)
-      icmpv4_.SendError(first, *ip, CastOfIpv4(ip->dst().v4()) != Cast::kUs,
-                        Icmpv4Type::kTimeExceeded, kReassemblyTimeExceeded);
+    USHER_CHECK(ip);  // as it came
+    icmpv4_.SendError(first, *ip, CastOfIpv4(ip->dst().v4()) != Cast::kUs,
+                      Icmpv4Type::kTimeExceeded, kReassemblyTimeExceeded);
     return;
   }
   const auto ip = Ipv6View::Parse({first.l3, first.l3_room});
-  if (ip && !first.link_multicast && addresses_.Has6(ip->dst()))
+  USHER_CHECK(ip);
+  if (!first.link_multicast && addresses_.Has6(ip->dst()))
     icmpv6_.SendError(first, *ip, Icmpv6Type::kTimeExceeded, kReassemblyTimeExceeded);
 }
 

@@ -1,4 +1,5 @@
 // IPv4 input (RFC 791, RFC 1122 section 3.2).
+#include "stack/base/check.h"
 #include "stack/ip/interface.h"
 #include "stack/wire/udp.h"
 
@@ -97,9 +98,10 @@ bool Interface::ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingre
                        .headers = ip.header(),
                        .data = ip.payload()},
                       &whole)) {
-    const Ipv4View joined = *Ipv4View::Parse({whole.l3, whole.l3_room});
-    const bool to_us = addresses_.Has4(joined.dst().v4()) && !whole.link_multicast;
-    DeliverIpv4(whole, joined, to_us ? Cast::kUs : Cast::kMulticast, out);
+    const auto joined = Ipv4View::Parse({whole.l3, whole.l3_room});
+    USHER_CHECK(joined);
+    const bool to_us = addresses_.Has4(joined->dst().v4()) && !whole.link_multicast;
+    DeliverIpv4(whole, *joined, to_us ? Cast::kUs : Cast::kMulticast, out);
   }
   return false;  // the fragment was copied
 }

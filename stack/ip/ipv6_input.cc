@@ -1,4 +1,5 @@
 // IPv6 input (RFC 8200, RFC 4291).
+#include "stack/base/check.h"
 #include "stack/ip/interface.h"
 #include "stack/wire/udp.h"
 
@@ -104,8 +105,9 @@ bool Interface::ReceiveFragment6(const RxFrame& frame, const Ipv6View& ip,
                        .data = packet.subspan(walk.payload_at)},
                       &whole)) {
     const auto joined = Ipv6View::Parse({whole.l3, whole.l3_room});
-    const Ipv6Extensions rest = joined ? Ipv6Extensions::Walk(*joined) : Ipv6Extensions{};
-    if (!joined || rest.verdict != Ipv6Verdict::kAccept || rest.fragment) {
+    USHER_CHECK(joined);
+    const Ipv6Extensions rest = Ipv6Extensions::Walk(*joined);
+    if (rest.verdict != Ipv6Verdict::kAccept || rest.fragment) {
       counters_.Add(Counter::Ip6InHdrErrors);
       return false;
     }

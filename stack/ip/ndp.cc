@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "stack/base/check.h"
 #include "stack/ip/icmpv6_output.h"
 
 namespace usher {
@@ -138,8 +139,9 @@ void Ndp::SendRouterSolicitation() {
   next_router_solicit_ =
       --router_solicits_left_ > 0 ? context_.now + kSolicitInterval : Instant::Never();
   const IpAddress* source = context_.addresses.LinkLocal6();
+  USHER_CHECK(source != nullptr);  // it is what starts the asking, and stays
   Icmpv6Draft draft;
-  if (source == nullptr || !BeginIcmpv6(context_, &draft)) return;
+  if (!BeginIcmpv6(context_, &draft)) return;
   const size_t size = RouterSolicitation{.source_mac = context_.link.mac()}.Emit(draft.message);
   SendIcmpv6(context_, draft, size, {.src = *source, .dst = kAllRouters, .hop_limit = kNdpHopLimit},
              MulticastMac(kAllRouters));
@@ -180,18 +182,16 @@ bool Ndp::Receive(const RxFrame& frame, const Ipv6View& ip, ByteSpan message) {
     case Icmpv6Type::kRouterSolicitation:  // for routers
       context_.Count(Counter::Icmp6InRouterSolicits);
       return false;
-    case Icmpv6Type::kRedirect:  // whoever is on the link could send one: not heeded
+    default:  // a redirect: whoever is on the link could send one, so it is not heeded
       context_.Count(Counter::Icmp6InRedirects);
-      return false;
-    default:
       return false;
   }
 }
 
 bool Ndp::HasNonce(ByteSpan options, const Nonce& nonce) {
-  while (options.size() >= 8) {
+  while (!options.empty()) {
     const size_t size = size_t{options[1]} * 8;
-    if (size == 0 || size > options.size()) return false;
+    USHER_CHECK(size != 0 && size <= options.size());  // NeighborSolicitation::Parse saw to it
     if (options[0] == kNonceOption && size == 8 &&
         std::equal(nonce.begin(), nonce.end(), options.begin() + 2))
       return true;

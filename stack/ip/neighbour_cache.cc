@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "stack/base/check.h"
 #include "stack/wire/bytes.h"
 
 namespace usher {
@@ -432,27 +433,17 @@ void NeighbourCache::Advance(Instant now) {
 }
 
 void NeighbourCache::OnTimer(Instant now, uint32_t index) {
-  Entry& entry = entries_[index];
-  switch (entry.state) {
-    case NeighbourState::kIncomplete:
-    case NeighbourState::kProbe:
-      if (entry.solicits >= kMaxSolicits) {
-        BecomeFailed(index);
-      } else {
-        Solicit(now, index);
-      }
-      return;
-    case NeighbourState::kDelay:
-      StartProbing(now, index, /*all=*/false);
-      return;
-    case NeighbourState::kNone:
-    case NeighbourState::kReachable:
-    case NeighbourState::kStale:
-    case NeighbourState::kFailed:
-    case NeighbourState::kPermanent:
-      SetDeadline(index, Instant::Never());
-      return;
+  const Entry& entry = entries_[index];
+  if (entry.state == NeighbourState::kDelay) {
+    StartProbing(now, index, /*all=*/false);
+    return;
   }
+  // No other states have a timer.
+  USHER_CHECK(entry.state == NeighbourState::kIncomplete || entry.state == NeighbourState::kProbe);
+  if (entry.solicits >= kMaxSolicits)
+    BecomeFailed(index);
+  else
+    Solicit(now, index);
 }
 
 NeighbourState NeighbourCache::StateOf(Instant now, const IpAddress& address) const {

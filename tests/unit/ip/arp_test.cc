@@ -196,5 +196,76 @@ TEST_F(ArpTest, AnsweredWithAnEmptyPool) {
   for (void* handle : held) pool_->Free(handle);
 }
 
+// Who cannot be anybody's neighbour is not answered, nor learnt from.
+TEST_F(ArpTest, SendersThatCannotBeAreIgnored) {
+  Make();
+  for (const char* nobody : {"224.0.0.1", "255.255.255.255", "127.0.0.1"}) {
+    Give(ArpRequest(Ip(nobody), kPeerMac, us_));
+    EXPECT_EQ(port_->sent_count(), 0u) << nobody;
+  }
+  Give(ArpRequest(peer_, MacAddress{}, us_));
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(interface_->neighbours().size(), 0u);
+}
+
+// An answer to a question of ours, but not to us: it does not end the asking.
+TEST_F(ArpTest, ReplyToSomebodyElseIsNoAnswer) {
+  Make();
+  SendTcp(us_, peer_);
+  DropSent();
+  Give(Ethernet(kOurMac, kPeerMac, EtherType::kArp,
+                Arp({.operation = ArpOperation::kReply,
+                     .sender_mac = kPeerMac,
+                     .sender_ip = peer_,
+                     .target_mac = kOurMac,
+                     .target_ip = Ip("198.18.0.77")})));
+  EXPECT_EQ(interface_->neighbours().StateOf(now_, peer_), NeighbourState::kIncomplete);
+  EXPECT_EQ(port_->sent_count(), 0u);
+}
+
+// RFC 5227 section 2.1.1: a probe is answered, but there is nothing to learn.
+TEST_F(ArpTest, ProbeFromNowhereIsAnswered) {
+  config_.addresses = {{us_, 1}};  // on whose prefix 0.0.0.0 does not lie
+  Make();
+  Give(ArpRequest(Ip("0.0.0.0"), kPeerMac, us_));
+  ASSERT_TRUE(SentArp());
+  EXPECT_EQ(interface_->neighbours().size(), 0u);
+}
+
+// Confirmed by asking the one it was, at its own link address (RFC 1122 section 2.3.2.1).
+TEST_F(ArpTest, ProbeGoesToTheLinkAddressThatIsKnown) {
+  Make();
+  Pass(Duration::Seconds(10));  // the announcements
+  Give(ArpRequest(peer_, kPeerMac, us_));
+  DropSent();
+  SendTcp(us_, peer_);
+  DropSent();
+  Pass(Duration::Seconds(6));
+  const Bytes frame = Sent();
+  ASSERT_GE(frame.size(), 42u);
+  EXPECT_EQ(EthernetView::Parse(frame)->dst(), kPeerMac);
+  DropSent();
+}
+
+TEST_F(ArpTest, WithoutABufferNobodyIsAsked) {
+  pool_size_ = 64;
+  limits_.control_reserve = 0;
+  Make();
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(us_, peer_, &path));
+  TxFrame frame;
+  ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame));
+  std::vector<void*> held;
+  Packet packet;
+  while (pool_->Allocate(&packet)) held.push_back(packet.handle);
+  WriteTcp(frame.l4, {});
+  egress_->CommitTcp(frame, {us_, peer_, 20, 0, 0});
+  egress_->Flush();
+  EXPECT_EQ(port_->sent_count(), 0u);
+  for (void* handle : held) pool_->Free(handle);
+  Pass(Duration::Millis(1000));
+  ASSERT_TRUE(SentArp()) << "asked again";
+}
+
 }  // namespace
 }  // namespace usher::ip_test

@@ -248,5 +248,170 @@ TEST_F(EgressTest, ProgressConfirmsTheNeighbour) {
   EXPECT_EQ(interface_->neighbours().StateOf(now_, peer_), NeighbourState::kReachable);
 }
 
+TEST_F(EgressTest, RouteMtuOnlyLooks) {
+  config_.addresses.push_back({Ip("2001:2::2"), 48});
+  config_.dad_transmits = 0;
+  Make();
+  EXPECT_EQ(egress_->RouteMtu(local_, peer_), 1500);
+  EXPECT_EQ(egress_->RouteMtu(Ip("2001:2::2"), Ip("2001:2::9")), 1500);
+  EXPECT_EQ(egress_->RouteMtu(local_, Ip("8.8.8.8")), 0);
+  EXPECT_EQ(interface_->neighbours().size(), 0u);
+}
+
+// RFC 9293 MUST-46: many hosts are no peer.
+TEST_F(EgressTest, NoPathToTheSubnetsBroadcast) {
+  Make();
+  Path path;
+  EXPECT_FALSE(egress_->FindPath(local_, Ip("198.19.255.255"), &path));
+  EXPECT_FALSE(egress_->FindPath(local_, Ip("198.18.0.0"), &path));
+  EXPECT_EQ(egress_->RouteMtu(local_, Ip("198.19.255.255")), 0);
+}
+
+TEST_F(EgressTest, NoSourceWhileAddressesAreTested) {
+  config_.addresses = {{Ip("2001:2::2"), 48}};
+  Make();
+  IpAddress source;
+  EXPECT_FALSE(egress_->FindSource(Ip("2001:2::9"), &source));
+  EXPECT_FALSE(egress_->FindSource(peer_, &source)) << "no route";
+  EXPECT_FALSE(interface_->ChooseSource(peer_, &source)) << "no address of that family";
+  Pass(Duration::Seconds(5));
+  ASSERT_TRUE(egress_->FindSource(Ip("2001:2::9"), &source));
+  EXPECT_EQ(source, Ip("2001:2::2"));
+  DropSent();
+}
+
+TEST_F(EgressTest, SourceOfTheLongestPrefixOfAllInterfaces) {
+  config_.gateway = Ip("198.18.0.1");
+  Make();
+  HeapPool pool(64);
+  MemoryPort port(pool, Mac(8));
+  InterfaceConfig config;
+  config.addresses = {{Ip("198.18.7.2"), 24}};
+  config.gateway = Ip("198.18.7.1");
+  auto second = Interface::Create(1, port, config, limits_, counters_, random_);
+  ASSERT_TRUE(second.ok());
+  egress_->AddInterface(second->get());
+  IpAddress source;
+  ASSERT_TRUE(egress_->FindSource(Ip("198.18.7.9"), &source));
+  EXPECT_EQ(source, Ip("198.18.7.2"));
+  ASSERT_TRUE(egress_->FindSource(Ip("8.8.8.8"), &source));
+  EXPECT_EQ(source, local_) << "of equals the first";
+}
+
+TEST_F(EgressTest, Ipv6HeaderFieldsAndMtu) {
+  const IpAddress local = Ip("2001:2::2"), peer = Ip("2001:2::1");
+  config_.addresses = {{local, 48}};
+  config_.dad_transmits = 0;
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer, kPeerMac);
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local, peer, &path));
+  for (const int limit : {0, 7}) {
+    TxFrame frame;
+    ASSERT_TRUE(egress_->Begin(path, Family::kIpv6, &frame));
+    WriteTcp(frame.l4, {});
+    egress_->CommitTcp(frame, {.local = local,
+                               .remote = peer,
+                               .header_length = 20,
+                               .payload_length = 0,
+                               .payload_sum = 0,
+                               .tos = 0xb9,
+                               .hop_limit = static_cast<uint8_t>(limit)});
+    egress_->Flush();
+    const Bytes sent = Sent();
+    const auto ip = Ipv6View::Parse(ByteSpan(sent).subspan(14));
+    ASSERT_TRUE(ip);
+    EXPECT_EQ(ip->hop_limit(), limit == 0 ? 64 : limit);
+    EXPECT_EQ(ip->traffic_class(), 0xb9);
+  }
+  SendTcpAlong(path, local, peer, Pattern(1440));
+  EXPECT_EQ(Sent().size(), 1514u);
+  SendTcpAlong(path, local, peer, Pattern(1441));
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(Count(Counter::Ip6FragFails), 1u);
+}
+
+// The neighbour was evicted, and meanwhile there is no way to the peer any more.
+TEST_F(EgressTest, PacketWithoutARouteAnyMoreIsDropped) {
+  limits_.neighbours_resolving = 1;
+  Make();
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  Path other;
+  ASSERT_TRUE(egress_->FindPath(local_, Ip("198.18.0.9"), &other));
+  interface_->AddHostAddress(peer_);  // the peer's address has become ours
+  SendTcpAlong(path, local_, peer_);
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(Count(Counter::IpOutNoRoutes), 1u);
+}
+
+TEST_F(EgressTest, Ipv6PacketWithoutARouterAnyMoreIsDropped) {
+  const IpAddress local = Ip("2001:2::2"), far = Ip("2600::1");
+  config_.addresses = {{local, 48}};
+  config_.dad_transmits = 0;
+  limits_.neighbours_resolving = 1;
+  Make();
+  // A router with a lifetime of `seconds`, whose link address nobody has told.
+  const auto advertise = [&](uint16_t seconds) {
+    Bytes message(16);
+    message[0] = Icmpv6Type::kRouterAdvertisement;
+    Store16(&message[6], seconds);
+    FillIcmpv6Checksum(message.data(), message.size(), Ip("fe80::9"), Ip("ff02::1"));
+    Give(Ethernet(MulticastMac(Ip("ff02::1")), Mac(9), EtherType::kIpv6,
+                  Ipv6({.src = Ip("fe80::9"),
+                        .dst = Ip("ff02::1"),
+                        .next_header = IpProtocol::kIcmpv6,
+                        .hop_limit = 255},
+                       message)));
+  };
+  advertise(1800);
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local, far, &path));
+  advertise(0);
+  EXPECT_FALSE(egress_->FindPath(local, far, &path));
+  path.valid = true;
+  Path other;
+  ASSERT_TRUE(egress_->FindPath(local, Ip("2001:2::9"), &other));
+  ASSERT_FALSE(interface_->neighbours().IsCurrent(path.neighbour));
+  DropSent();
+  SendTcpAlong(path, local, far);
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(Count(Counter::Ip6OutNoRoutes), 1u);
+}
+
+// A large segment takes more buffers, or none.
+TEST_F(EgressTest, ExtendAddsBuffersUntilThereIsRoom) {
+  pool_size_ = 64;
+  limits_.control_reserve = 0;
+  Make();
+  interface_->SetPermanentNeighbour(now_, peer_, kPeerMac);
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(local_, peer_, &path));
+  EXPECT_EQ(egress_->tso_bytes(path), 0);
+  TxFrame frame;
+  ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame));
+  const uint32_t before = pool_->available();
+  ASSERT_TRUE(egress_->Extend(frame, frame.room));
+  EXPECT_EQ(pool_->available(), before) << "it fits";
+  ASSERT_TRUE(egress_->Extend(frame, frame.room + 2 * kBufferRoom + 1));
+  EXPECT_EQ(pool_->available(), before - 3);
+  uint32_t bytes = 0;
+  for (BufferHeader* h = HeaderOf(frame.packet.handle); h != nullptr; h = h->next)
+    bytes += h->payload_length;
+  EXPECT_EQ(bytes, 34 + frame.room + 2 * kBufferRoom + 1);
+  pool_->Free(TxPacket{.data = frame.packet.data, .handle = frame.packet.handle, .tso_mss = 1460});
+  EXPECT_EQ(pool_->available(), before + 1);
+
+  ASSERT_TRUE(egress_->Begin(path, Family::kIpv4, &frame));
+  std::vector<void*> held;
+  Packet packet;
+  while (pool_->available() > 2 && pool_->Allocate(&packet)) held.push_back(packet.handle);
+  EXPECT_FALSE(egress_->Extend(frame, frame.room + 2 * kBufferRoom + 1));
+  EXPECT_EQ(pool_->available(), 2u) << "what was added is given back";
+  EXPECT_EQ(HeaderOf(frame.packet.handle)->next, nullptr);
+  egress_->Cancel(frame);
+  for (void* handle : held) pool_->Free(handle);
+}
+
 }  // namespace
 }  // namespace usher::ip_test

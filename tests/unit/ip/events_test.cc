@@ -21,6 +21,7 @@ TEST(NetworkEvent, EveryKindHasItsSentence) {
   EXPECT_EQ(Text(Kind::kRouterLost, "fe80::9"),
             "interface 1: fe80::9 is no default router any more");
   EXPECT_EQ(Text(Kind::kUnreachable, "198.18.0.1"), "interface 1: 198.18.0.1 does not answer");
+  EXPECT_EQ(Text(static_cast<Kind>(99), "198.18.0.1"), "interface 1: 198.18.0.1");
 }
 
 }  // namespace

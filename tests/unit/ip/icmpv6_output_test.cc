@@ -108,6 +108,13 @@ TEST_F(Icmpv6OutputTest, EveryTypeWeSendHasItsCounter) {
     EXPECT_EQ(Count(t.counter), before + 1) << int{t.type};
     EXPECT_EQ(Count(Counter::Icmp6OutMsgs), ++messages);
   }
+  // One without a counter of its own counts as a message and as nothing else.
+  uint64_t before = 0, after = 0;
+  for (const auto& t : kTypes) before += Count(t.counter);
+  CountIcmpv6Out(*context_, 200);
+  for (const auto& t : kTypes) after += Count(t.counter);
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(Count(Counter::Icmp6OutMsgs), ++messages);
 }
 
 }  // namespace

@@ -282,5 +282,126 @@ TEST_F(Icmpv6Test, ErrorWithoutABufferIsCounted) {
   for (void* handle : held) pool_->Free(handle);
 }
 
+// A chain of headers that ends nowhere is not one that leads to an error: it may be answered.
+TEST_F(Icmpv6Test, ErrorAboutHeadersThatRunBeyondTheEnd) {
+  Settle();
+  const Bytes bad_option{60, 0, 0x80, 4, 0, 0, 0, 0};
+  for (const Bytes& rest : {Bytes{58, 200, 1, 4, 0, 0, 0, 0}, Bytes{58, 0, 1, 4}}) {
+    Give(FromPeer6(Ipv6({.src = peer_, .dst = us_, .next_header = 60}, bad_option + rest)));
+    const auto error = SentIcmp();
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->type(), Icmpv6Type::kParameterProblem);
+    EXPECT_EQ(error->rest(), 42u);
+  }
+}
+
+// RFC 6980 section 5, also of a message that has been put together.
+TEST_F(Icmpv6Test, NeighbourDiscoveryPutTogetherIsIgnored) {
+  Settle();
+  Bytes solicit(NeighborSolicitation::kMaxSize);
+  NeighborSolicitation{us_, kPeerMac}.Emit(solicit.data());
+  FillIcmpv6Checksum(solicit.data(), solicit.size(), peer_, us_);
+  const Bytes first{IpProtocol::kIcmpv6, 0, 0, 1, 0, 0, 0, 1};
+  const Bytes last{IpProtocol::kIcmpv6, 0, 0, 16, 0, 0, 0, 1};
+  const Ipv6Header header{.src = peer_, .dst = us_, .next_header = 44, .hop_limit = 255};
+  Give(FromPeer6(Ipv6(header, first + Bytes(solicit.begin(), solicit.begin() + 16))));
+  Give(FromPeer6(Ipv6(header, last + Bytes(solicit.begin() + 16, solicit.end()))));
+  EXPECT_EQ(Count(Counter::Ip6ReasmOKs), 1u);
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(interface_->neighbours().size(), 0u);
+}
+
+TEST_F(Icmpv6Test, EchoPutTogetherThatFitsOurMtuIsAnsweredWhole) {
+  Settle();
+  const Bytes data = Pattern(200);
+  const Bytes echo = Message(Icmpv6Type::kEchoRequest, 0, 5, data, peer_, us_);
+  const Bytes first{IpProtocol::kIcmpv6, 0, 0, 1, 0, 0, 0, 1};
+  const Bytes last{IpProtocol::kIcmpv6, 0, 0, 104, 0, 0, 0, 1};
+  const Ipv6Header header{.src = peer_, .dst = us_, .next_header = 44};
+  Give(FromPeer6(Ipv6(header, first + Bytes(echo.begin(), echo.begin() + 104))));
+  Give(FromPeer6(Ipv6(header, last + Bytes(echo.begin() + 104, echo.end()))));
+  const auto reply = SentIcmp();
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->type(), Icmpv6Type::kEchoReply);
+  EXPECT_TRUE(std::equal(data.begin(), data.end(), reply->body().begin(), reply->body().end()));
+  EXPECT_EQ(Count(Counter::Ip6FragCreates), 0u);
+  EXPECT_EQ(Count(Counter::Ip6FragOKs), 0u);
+}
+
+TEST_F(Icmpv6Test, EchoWithoutBuffersForItsFragmentsIsCounted) {
+  config_.mtu = 1280;
+  pool_size_ = 64;
+  limits_.control_reserve = 0;
+  Settle();
+  ASSERT_TRUE(port_->Inject(
+      FromPeer6(Ipv6({.src = peer_, .dst = us_, .next_header = IpProtocol::kIcmpv6},
+                     Message(Icmpv6Type::kEchoRequest, 0, 5, Pattern(1403), peer_, us_)))));
+  std::vector<void*> held;
+  Packet packet;
+  while (pool_->available() > 1 && pool_->Allocate(&packet)) held.push_back(packet.handle);
+  Poll();
+  EXPECT_EQ(port_->sent_count(), 1u) << "the first";
+  EXPECT_EQ(Count(Counter::Ip6FragFails), 1u);
+  EXPECT_EQ(Count(Counter::Ip6FragOKs), 0u);
+  DropSent();
+  for (void* handle : held) pool_->Free(handle);
+}
+
+// Nothing may be said from an address that is still being tested (RFC 4862 section 5.4).
+TEST_F(Icmpv6Test, SilentWhileAddressesAreTested) {
+  config_.dad_transmits = 1;
+  Make();
+  const IpAddress all = Ip("ff02::1");
+  const auto to_all = [&](uint8_t next_header, const Bytes& payload) {
+    Give(Ethernet(MulticastMac(all), kPeerMac, EtherType::kIpv6,
+                  Ipv6({.src = peer_, .dst = all, .next_header = next_header}, payload)));
+  };
+  const Bytes echo = Message(Icmpv6Type::kEchoRequest, 0, 9, Pattern(3), peer_, all);
+  const Bytes bad_option = Bytes{6, 0, 0x80, 4, 0, 0, 0, 0};
+  to_all(IpProtocol::kIcmpv6, echo);
+  to_all(60, bad_option);
+  EXPECT_EQ(port_->sent_count(), 0u);
+  EXPECT_EQ(Count(Counter::Icmp6OutMsgs), Count(Counter::Icmp6OutMLDv2Reports));
+  Pass(Duration::Seconds(10));
+  DropSent();
+  to_all(IpProtocol::kIcmpv6, echo);
+  ASSERT_TRUE(SentIcmp());
+  EXPECT_EQ(LoadIpv6(&sent_[22]), us_);
+  to_all(60, bad_option);
+  ASSERT_TRUE(SentIcmp());
+  EXPECT_EQ(sent_[54], Icmpv6Type::kParameterProblem);
+}
+
+TEST_F(Icmpv6Test, EchoToAGroupIsAnsweredFromTheFirstAddressOfTheScope) {
+  config_.addresses.push_back({Ip("2001:db8::2"), 64});
+  Settle();
+  const IpAddress all = Ip("ff02::1");
+  Give(Ethernet(MulticastMac(all), kPeerMac, EtherType::kIpv6,
+                Ipv6({.src = peer_, .dst = all, .next_header = IpProtocol::kIcmpv6},
+                     Message(Icmpv6Type::kEchoRequest, 0, 9, Pattern(3), peer_, all))));
+  ASSERT_TRUE(SentIcmp());
+  EXPECT_EQ(LoadIpv6(&sent_[22]), us_);
+}
+
+// RFC 3810 section 5.1.14: without the option no router need have seen it.
+TEST_F(Icmpv6Test, ListenerQueryWithoutRouterAlertIsIgnored) {
+  Settle();
+  Bytes query(28);
+  query[0] = Icmpv6Type::kMldQuery;
+  const IpAddress all = Ip("ff02::1"), router = Ip("fe80::9");
+  FillIcmpv6Checksum(query.data(), query.size(), router, all);
+  const auto give = [&](uint8_t next_header, const Bytes& payload) {
+    Give(Ethernet(
+        MulticastMac(all), Mac(9), EtherType::kIpv6,
+        Ipv6({.src = router, .dst = all, .next_header = next_header, .hop_limit = 1}, payload)));
+    Pass(Duration::Seconds(1));
+  };
+  give(IpProtocol::kIcmpv6, query);
+  EXPECT_EQ(port_->sent_count(), 0u);
+  give(0, Bytes{IpProtocol::kIcmpv6, 0, 5, 2, 0, 0, 1, 0} + query);
+  EXPECT_EQ(port_->sent_count(), 1u);
+  DropSent();
+}
+
 }  // namespace
 }  // namespace usher::ip_test

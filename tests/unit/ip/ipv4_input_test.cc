@@ -388,5 +388,20 @@ TEST_F(Ipv4InputTest, EveryTruncation) {
   }
 }
 
+// RFC 1122 section 3.2.2: none about an error, nor about what may be one, nor about later
+// fragments.
+TEST_F(Ipv4InputTest, NoErrorAboutAnErrorThatWasPutTogetherInTime) {
+  Make();
+  const Bytes udp = Udp(53, Pattern(10));
+  Give(FromPeer4(Ipv4({.src = peer_, .dst = us_, .protocol = IpProtocol::kUdp}, udp)));
+  EXPECT_EQ(port_->sent_count(), 1u);
+  DropSent();
+  Bytes no_checksum = udp;
+  Store16(&no_checksum[6], 0);  // none was computed (RFC 768)
+  Give(FromPeer4(Ipv4({.src = peer_, .dst = us_, .protocol = IpProtocol::kUdp}, no_checksum)));
+  EXPECT_EQ(port_->sent_count(), 1u);
+  DropSent();
+}
+
 }  // namespace
 }  // namespace usher::ip_test

@@ -229,5 +229,44 @@ TEST_F(Ipv6InputTest, OneByteChanges) {
   EXPECT_EQ(pool_->available(), before);
 }
 
+// Headers that only the fragments put together show are judged then.
+TEST_F(Ipv6InputTest, BadHeadersInsideFragmentsAreDropped) {
+  Settle();
+  const auto give = [&](uint32_t id, uint8_t protocol, const Bytes& whole) {
+    for (size_t at = 0; at < whole.size(); at += 16) {
+      const bool more = at + 16 < whole.size();
+      Bytes header{protocol, 0, 0, static_cast<uint8_t>(at | (more ? 1 : 0)), 0, 0, 0, 0};
+      header[7] = static_cast<uint8_t>(id);
+      const auto begin = whole.begin() + static_cast<std::ptrdiff_t>(at);
+      Give(FromPeer6(Packet6(
+          44, header + Bytes(begin, begin + (more ? 16 : std::ptrdiff_t(whole.size() - at))))));
+    }
+  };
+  // A fragment header inside, whole in itself: once is enough.
+  give(1, 44, Bytes{6, 0, 0, 0, 0, 0, 0, 9} + Pattern(24));
+  EXPECT_EQ(Count(Counter::Ip6ReasmOKs), 1u);
+  EXPECT_EQ(Count(Counter::Ip6InHdrErrors), 1u);
+  // An option that must not be there.
+  give(2, 60, Bytes{6, 0, 0x40, 4, 0, 0, 0, 0} + Pattern(24));
+  EXPECT_EQ(Count(Counter::Ip6ReasmOKs), 2u);
+  EXPECT_EQ(Count(Counter::Ip6InHdrErrors), 2u);
+  EXPECT_EQ(in_.tcp_count, 0u);
+  // And one that may.
+  give(3, 60, Bytes{6, 0, 1, 4, 0, 0, 0, 0} + Pattern(24));
+  ASSERT_EQ(in_.tcp_count, 1u);
+  EXPECT_EQ(in_.tcp[0].l4_length, 24u);
+}
+
+TEST_F(Ipv6InputTest, DatagramsThatAreNoneAreNotAnswered) {
+  Settle();
+  Bytes udp(12);
+  Store16(&udp[2], 53);
+  Store16(&udp[4], 100);  // longer than it is
+  Give(FromPeer6(Packet6(17, udp)));
+  Store16(&udp[4], 12);  // without a checksum
+  Give(FromPeer6(Packet6(17, udp)));
+  EXPECT_EQ(port_->sent_count(), 0u);
+}
+
 }  // namespace
 }  // namespace usher::ip_test

@@ -121,6 +121,12 @@ TEST_F(LinkTest, OrderSurvivesAPortThatTakesALittleAtATime) {
   std::vector<int> expected;
   std::vector<int> sent;
   uint8_t number = 0;
+  port_->set_tx_room(0);
+  for (int i = 0; i < 10; ++i) {  // so that there is always a rest, and the queue never begins anew
+    expected.push_back(number);
+    link_->Send(Frame(number++));
+  }
+  link_->Flush();
   for (int round = 0; round < 50; ++round) {
     port_->set_tx_room(7);
     for (int i = 0; i < 7; ++i) {

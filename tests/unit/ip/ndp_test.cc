@@ -469,5 +469,166 @@ TEST_F(NdpTest, OneByteChanges) {
   EXPECT_EQ(StateOf(kUs), AddressState::kPreferred);
 }
 
+TEST_F(NdpTest, OtherShardsLearnRoutersQuietly) {
+  config_.announce = false;
+  Make();
+  events_.clear();
+  Give(RouterAdvert(1800, SourceMacOption(Mac(9))));
+  Path path;
+  EXPECT_TRUE(egress_->FindPath(kUs, Ip("2600::1"), &path));
+  Give(RouterAdvert(0));
+  EXPECT_FALSE(egress_->FindPath(kUs, Ip("2600::1"), &path));
+  Give(RouterAdvert(100));
+  Give(Advert(kRouter, kUs, true, /*router=*/false, Mac(9)));
+  EXPECT_FALSE(egress_->FindPath(kUs, Ip("2600::1"), &path));
+  Give(RouterAdvert(100));
+  Pass(Duration::Seconds(100));
+  EXPECT_FALSE(egress_->FindPath(kUs, Ip("2600::1"), &path));
+  EXPECT_TRUE(events_.empty());
+}
+
+// Our own test come back, its nonce behind another option; a nonce of another length is not ours.
+TEST_F(NdpTest, NonceIsFoundBehindOtherOptions) {
+  Make();
+  Pass(Duration::Millis(1000));
+  Bytes ours;
+  while (port_->sent_count() > 0) {
+    const Bytes frame = Sent();
+    if (frame.size() > 54 && frame[54] == Icmpv6Type::kNeighborSolicitation &&
+        LoadIpv6(&frame[62]) == kUs)
+      ours.assign(frame.begin() + 54, frame.end());
+  }
+  ASSERT_EQ(ours.size(), NeighborSolicitation::kSize + 8);
+  const Bytes head(ours.begin(), ours.begin() + NeighborSolicitation::kSize);
+  const Bytes nonce(ours.begin() + NeighborSolicitation::kSize, ours.end());
+  const Bytes other{99, 1, 0, 0, 0, 0, 0, 0};
+  Give(Icmp(head + other + nonce, IpAddress(), SolicitedNodeMulticast(kUs), 255, Mac(9)));
+  EXPECT_EQ(StateOf(kUs), AddressState::kTentative);
+  Bytes longer = nonce + Bytes(8);
+  longer[1] = 2;
+  Give(Icmp(head + longer, IpAddress(), SolicitedNodeMulticast(kUs), 255, Mac(9)));
+  EXPECT_EQ(StateOf(kUs), AddressState::kDuplicate);
+}
+
+TEST_F(NdpTest, DuplicateAddressIsNeitherAnsweredForNorTestedAgain) {
+  Make();
+  Pass(Duration::Millis(1000));
+  Give(Advert(kUs, kAllNodes, false, false, Mac(9)));
+  ASSERT_EQ(StateOf(kUs), AddressState::kDuplicate);
+  Pass(Duration::Seconds(10));
+  DropSent();
+  const uint64_t conflicts = Count(Counter::UsherNdConflicts);
+  events_.clear();
+  Bytes solicit(NeighborSolicitation::kMaxSize);
+  solicit.resize(NeighborSolicitation{kUs, kPeerMac}.Emit(solicit.data()));
+  Give(Icmp(solicit, kPeer, kAllNodes));  // the group of all, of which we are
+  EXPECT_EQ(port_->sent_count(), 0u);
+  Give(Advert(kUs, kAllNodes, false, false, Mac(9)));  // its owner speaks
+  EXPECT_EQ(Count(Counter::UsherNdConflicts), conflicts);
+  EXPECT_TRUE(events_.empty());
+}
+
+TEST_F(NdpTest, OurOwnAdvertisementComeBackIsNoConflict) {
+  MakeReady();
+  events_.clear();
+  Give(Advert(kUs, kAllNodes, false, false, kOurMac));
+  EXPECT_EQ(Count(Counter::UsherNdConflicts), 0u);
+  EXPECT_TRUE(events_.empty());
+}
+
+TEST_F(NdpTest, LateConflictIsToldAgainAfterAWhile) {
+  MakeReady();
+  events_.clear();
+  Give(Advert(kUs, kAllNodes, false, false, Mac(9)));
+  Pass(Duration::Seconds(3600));
+  Give(Advert(kUs, kAllNodes, false, false, Mac(9)));
+  EXPECT_EQ(events_.size(), 2u);
+  DropSent();
+}
+
+// From our address comes all kinds of things; only an advertisement that is whole is a claim to it.
+TEST_F(NdpTest, OnlyAWholeAdvertisementFromOurAddressIsAConflict) {
+  MakeReady();
+  events_.clear();
+  Bytes corrupt = Advert(kUs, kAllNodes, false, false, Mac(9));
+  corrupt.back() ^= 1;
+  Give(corrupt);
+  Give(Solicit(kPeer, kUs, Mac(9), Mac(9)));
+  Give(Ethernet(kOurMac, Mac(9), EtherType::kIpv6,
+                Ipv6({.src = kUs, .dst = kUs, .next_header = IpProtocol::kIcmpv6}, Bytes(3))));
+  Give(Ethernet(kOurMac, Mac(9), EtherType::kIpv6, Ipv6({.src = kUs, .dst = kUs}, Bytes(20))));
+  EXPECT_EQ(Count(Counter::Ip6InAddrErrors), 4u);
+  EXPECT_EQ(Count(Counter::UsherNdConflicts), 0u);
+  EXPECT_EQ(in_.tcp_count, 0u);
+  EXPECT_TRUE(events_.empty());
+}
+
+// RFC 4861 does not say it, but a link address that no card can have is nobody's.
+TEST_F(NdpTest, LinkAddressesOfNobodyAreNotLearnt) {
+  MakeReady();
+  for (const MacAddress& nobody : {MacAddress{}, MacAddress::Broadcast()}) {
+    Give(Solicit(kUs, kPeer, nobody));
+    EXPECT_EQ(port_->sent_count(), 0u);
+    EXPECT_EQ(interface_->neighbours().size(), 0u);
+    SendTcp(kUs, kPeer);
+    DropSent();
+    Bytes message(NeighborAdvertisement::kMaxSize);
+    NeighborAdvertisement{.target = kPeer, .target_mac = nobody, .solicited = true}.Emit(
+        message.data());
+    Give(Icmp(message, kPeer, kUs));
+    EXPECT_EQ(interface_->neighbours().StateOf(now_, kPeer), NeighbourState::kIncomplete);
+    Give(RouterAdvert(1800, SourceMacOption(nobody)));
+    EXPECT_EQ(interface_->neighbours().LinkAddressOf(kRouter), nullptr);
+    interface_->neighbours().Clear();
+  }
+}
+
+// Nobody is asked from an address that is not known to be ours; the asking goes on when it is.
+TEST_F(NdpTest, NeighboursAreAskedForWhenThereIsAnAddressToAskFrom) {
+  Make();
+  SendTcp(kUs, kPeer);
+  Pass(Duration::Millis(500));
+  for (const auto& sent : AllSent(Icmpv6Type::kNeighborSolicitation))
+    EXPECT_TRUE(sent.src.is_unspecified()) << "only tests";
+  Pass(Duration::Seconds(3));
+  bool asked = false;
+  for (const auto& sent : AllSent(Icmpv6Type::kNeighborSolicitation))
+    asked |= sent.src == kUs && LoadIpv6(&sent.message[8]) == kPeer;
+  EXPECT_TRUE(asked);
+}
+
+// Without buffers nothing is sent, and what was to be is sent later.
+TEST_F(NdpTest, TestsAndSolicitationsSurviveAnEmptyPool) {
+  limits_.control_reserve = 0;
+  pool_size_ = 64;
+  Make();
+  std::vector<void*> held;
+  Packet packet;
+  while (pool_->Allocate(&packet)) held.push_back(packet.handle);
+  Pass(Duration::Seconds(3));
+  EXPECT_EQ(StateOf(kUs), AddressState::kTentative) << "not tested yet";
+  EXPECT_EQ(port_->sent_count(), 0u);
+  for (void* handle : held) pool_->Free(handle);
+  held.clear();
+  Pass(Duration::Seconds(3));
+  EXPECT_EQ(AllSent(Icmpv6Type::kNeighborSolicitation).size(), 2u);
+  EXPECT_EQ(StateOf(kUs), AddressState::kPreferred);
+  interface_->Advance(now_);
+  Path path;
+  ASSERT_TRUE(egress_->FindPath(kUs, kPeer, &path));
+  TxFrame frame;
+  ASSERT_TRUE(egress_->Begin(path, Family::kIpv6, &frame));
+  DropSent();
+  while (pool_->Allocate(&packet)) held.push_back(packet.handle);
+  WriteTcp(frame.l4, {});
+  egress_->CommitTcp(frame, {kUs, kPeer, 20, 0, 0});
+  egress_->Flush();
+  Pass(Duration::Millis(1500));
+  EXPECT_EQ(port_->sent_count(), 0u);
+  for (void* handle : held) pool_->Free(handle);
+  Pass(Duration::Millis(1000));
+  EXPECT_EQ(AllSent(Icmpv6Type::kNeighborSolicitation).size(), 1u);
+}
+
 }  // namespace
 }  // namespace usher::ip_test

@@ -398,5 +398,75 @@ TEST_F(NeighbourCacheTest, RandomOperationsKeepTheBoundsAndTheTimerOrder) {
   }
 }
 
+// A solicitation that we hear while our own is unanswered: an address, but no proof of the way
+// back.
+TEST_F(NeighbourCacheTest, UnaskedAdvertisementCompletesAResolutionInDoubt) {
+  Make();
+  Queue(Host(1), 10);
+  const MacAddress mac = MacOf(9);
+  cache_->OnAdvert(now_, Host(1), {.mac = &mac, .solicited = false, .override_flag = false});
+  EXPECT_EQ(sent_, (std::vector<uint16_t>{10}));
+  EXPECT_EQ(sent_to_, mac);
+  EXPECT_EQ(State(Host(1)), NeighbourState::kDelay) << "used, so it will be probed";
+  cache_->FindOrCreate(now_, Host(2));
+  EXPECT_EQ(Use(Host(2)), nullptr);
+  const MacAddress other = MacOf(8);
+  cache_->OnAdvert(now_, Host(2), {.mac = &other, .solicited = false, .override_flag = false});
+  Pass(Duration::Seconds(1));
+  EXPECT_NE(State(Host(2)), NeighbourState::kReachable);
+}
+
+TEST_F(NeighbourCacheTest, NothingWaitsWhereNothingMay) {
+  limits_.pending_per_neighbour = 0;
+  Make();
+  Queue(Host(1), 10);
+  EXPECT_EQ(dropped_, (std::vector<uint16_t>{10}));
+  EXPECT_EQ(cache_->pending(), 0u);
+}
+
+TEST_F(NeighbourCacheTest, PacketForAnEvictedEntryIsDropped) {
+  limits_.neighbours_resolving = 1;
+  Make();
+  const auto handle = cache_->FindOrCreate(now_, Host(1));
+  cache_->FindOrCreate(now_, Host(2));
+  cache_->Queue(now_, handle, TxPacket{.length = 10});
+  EXPECT_EQ(dropped_, (std::vector<uint16_t>{10}));
+  EXPECT_EQ(cache_->pending(), 0u);
+}
+
+TEST_F(NeighbourCacheTest, NoPlaceForMorePinnedEntries) {
+  limits_.neighbours_pinned = 1;
+  Make();
+  EXPECT_TRUE(cache_->SetPermanent(now_, Host(1), MacOf(1)));
+  EXPECT_FALSE(cache_->SetPermanent(now_, Host(2), MacOf(2)));
+  EXPECT_EQ(State(Host(1)), NeighbourState::kPermanent);
+  EXPECT_EQ(cache_->LinkAddressOf(Host(2)), nullptr);
+}
+
+// RFC 4861 section 6.3.2: drawn anew, so that hosts do not fall into step.
+TEST_F(NeighbourCacheTest, ReachableTimeIsDrawnAnewFromTimeToTime) {
+  Make();
+  Resolve(Host(1), 9);
+  const auto lasts = [&] {
+    cache_->ConfirmReachable(now_, cache_->Find(Host(1)));
+    Duration d;
+    while (cache_->StateOf(now_ + d, Host(1)) == NeighbourState::kReachable)
+      d = d + Duration::Millis(10);
+    return d;
+  };
+  const Duration first = lasts();
+  EXPECT_EQ(lasts(), first);
+  limits_.neighbours_confirmed = 1;
+  for (int i = 0; i < 1024; ++i) {
+    const MacAddress mac = MacOf(9), moved = MacOf(static_cast<uint8_t>(i % 2 + 1));
+    cache_->OnAdvert(now_, Host(1), {.mac = &moved, .solicited = false, .override_flag = true});
+    ASSERT_EQ(State(Host(1)), NeighbourState::kStale);
+    cache_->ConfirmReachable(now_, cache_->Find(Host(1)));
+    ASSERT_EQ(State(Host(1)), NeighbourState::kReachable);
+    (void)mac;
+  }
+  EXPECT_NE(lasts(), first);
+}
+
 }  // namespace
 }  // namespace usher

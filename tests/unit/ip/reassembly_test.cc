@@ -339,5 +339,80 @@ INSTANTIATE_TEST_SUITE_P(Families, ReassemblyTest, ::testing::Values(Family::kIp
                            return family.param == Family::kIpv4 ? "Ipv4" : "Ipv6";
                          });
 
+TEST_P(ReassemblyTest, AnswerToAReassembledSegmentNeedsABuffer) {
+  pool_size_ = 64;
+  limits_.control_reserve = 0;
+  Make();
+  const Bytes segment = Segment(800);
+  Give(Fragment(segment, {0, 400, true}, 1));
+  Give(Fragment(segment, {400, 400, false}, 1));
+  ASSERT_EQ(in_.tcp_count, 1u);
+  std::vector<void*> held;
+  Packet packet;
+  while (pool_->Allocate(&packet)) held.push_back(packet.handle);
+  TxFrame frame;
+  EXPECT_FALSE(egress_->BeginReply(in_.tcp[0], &frame));
+  for (void* handle : held) pool_->Free(handle);
+}
+
+// A last fragment that ends before what another has brought.
+TEST_P(ReassemblyTest, EndBeforeWhatIsThereContradicts) {
+  Make();
+  const Bytes segment = Segment(800);
+  Give(Fragment(segment, {400, 200, true}, 1));
+  Give(Fragment(segment, {200, 104, false}, 1));
+  EXPECT_EQ(Fails(), 1u);
+  Give(Fragment(segment, {0, 200, true}, 1));
+  Give(Fragment(segment, {600, 200, false}, 1));
+  EXPECT_EQ(in_.tcp_count, 0u) << "condemned";
+}
+
+// In one burst: what is put together waits for its reader, and its place is not there for others.
+TEST_P(ReassemblyTest, PlacesHandedOutInThisBurstAreNotTaken) {
+  limits_.reassembly_datagrams = 1;
+  Make();
+  const Bytes segment = Segment(800);
+  ASSERT_TRUE(port_->Inject(Fragment(segment, {0, 400, true}, 1)));
+  ASSERT_TRUE(port_->Inject(Fragment(segment, {400, 400, false}, 1)));
+  ASSERT_TRUE(port_->Inject(Fragment(segment, {0, 400, true}, 2)));
+  Poll();
+  ExpectWhole(segment, "the first");
+  EXPECT_EQ(Fails(), 1u);
+  Give(Fragment(segment, {0, 400, true}, 3));
+  Give(Fragment(segment, {400, 400, false}, 3));
+  ExpectWhole(segment, "in the next burst");
+}
+
+// One fragment sent to all of the link: the whole was, as far as anybody can tell.
+TEST_P(ReassemblyTest, SentToAllOfTheLinkInPartIsToAll) {
+  Make();
+  const Bytes segment = Segment(800);
+  Bytes first = Fragment(segment, {0, 400, true}, 1);
+  StoreMac(first.data(), MacAddress::Broadcast());
+  Give(first);
+  Give(Fragment(segment, {400, 400, false}, 1));
+  ASSERT_EQ(in_.tcp_count, 1u);
+  EXPECT_TRUE(in_.tcp[0].to_multicast);
+  // And no error is sent about one that expires.
+  first = Fragment(segment, {0, 400, true}, 2);
+  StoreMac(first.data(), MacAddress::Broadcast());
+  Give(first);
+  Pass(Duration::Seconds(100));
+  EXPECT_EQ(Timeouts(), 1u);
+  EXPECT_EQ(Count2(Counter::IcmpOutTimeExcds, Counter::Icmp6OutTimeExcds), 0u);
+}
+
+// Least and most of what can be configured.
+TEST_P(ReassemblyTest, BoundsOfNothingAreOne) {
+  limits_.reassembly_datagrams = 0;
+  limits_.reassembly_per_source = 0;
+  limits_.fragments_per_datagram = 0;
+  Make();
+  const Bytes segment = Segment(800);
+  Give(Fragment(segment, {0, 400, true}, 1));
+  Give(Fragment(segment, {400, 400, false}, 1));
+  ExpectWhole(segment, "two fragments of one datagram");
+}
+
 }  // namespace
 }  // namespace usher::ip_test

@@ -237,5 +237,23 @@ TEST_F(RoutesTest, RandomPrefixes) {
   }
 }
 
+TEST_F(RoutesTest, SilentRouterGivesWayToOneNobodyKnows) {
+  EXPECT_TRUE(LearnRouter("fe80::1", 1800));
+  EXPECT_TRUE(LearnRouter("fe80::2", 1800));
+  neighbours_.Queue(now_, neighbours_.FindOrCreate(now_, Ip("fe80::1")), TxPacket{});
+  for (int i = 0; i < 5; ++i) {
+    now_ = now_ + Duration::Seconds(1);
+    neighbours_.Advance(now_);
+  }
+  ASSERT_EQ(neighbours_.StateOf(now_, Ip("fe80::1")), NeighbourState::kFailed);
+  EXPECT_EQ(Hop("2600::1"), "fe80::2/0");
+}
+
+TEST_F(RoutesTest, PrefixOfNoLifetimeIsNotLearnt) {
+  routes_.LearnPrefix(now_, Ip("2001:db8::"), 64, Duration());
+  EXPECT_FALSE(routes_.IsOnLink(now_, Ip("2001:db8::1")));
+  EXPECT_EQ(routes_.NextDeadline(), Instant::Never());
+}
+
 }  // namespace
 }  // namespace usher

@@ -85,6 +85,7 @@ TEST(IpAddress, FamiliesAndClasses) {
   EXPECT_TRUE(Ip("ff02::1").is_multicast());
   EXPECT_FALSE(Ip("fe80::1").is_multicast());
   EXPECT_TRUE(Ip("169.254.1.1").is_link_local());
+  EXPECT_FALSE(Ip("169.253.1.1").is_link_local());
   EXPECT_TRUE(Ip("febf::1").is_link_local());
   EXPECT_FALSE(Ip("fec0::1").is_link_local());
   EXPECT_TRUE(Ip("255.255.255.255").is_broadcast());
@@ -101,6 +102,8 @@ TEST(IpAddress, InPrefix) {
   EXPECT_FALSE(Ip("2001:2:1::2").InPrefix(Ip("2001:2::"), 48));
   EXPECT_FALSE(Ip("8000::").InPrefix(Ip("::"), 1));
   EXPECT_TRUE(Ip("::3").InPrefix(Ip("::2"), 127));
+  EXPECT_FALSE(Ip("2001::3").InPrefix(Ip("::2"), 127));
+  EXPECT_TRUE(Ip("ffff::").InPrefix(Ip("2001:2::"), 0));
   EXPECT_FALSE(Ip("1.2.3.4").InPrefix(Ip("::"), 0));
   EXPECT_FALSE(Ip("::").InPrefix(Ip("0.0.0.0"), 0));
   EXPECT_FALSE(Ip("1.2.3.4").InPrefix(Ip("1.2.3.4"), 33));

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "tests/unit/wire/wire_test_util.h"
 
 namespace usher {
@@ -20,6 +22,19 @@ TEST(Icmpv4View, EchoRequest) {
   EXPECT_EQ(view->body().size(), 2u);
   EXPECT_FALSE(view->is_error());
   EXPECT_TRUE(view->VerifyChecksum());
+  EXPECT_EQ(view->rest(), 0x00010002u);
+}
+
+// RFC 1122 section 3.2.2: to these none is sent in answer. Source Quench and Redirect are among
+// them.
+TEST(Icmpv4View, ErrorsAreFiveTypes) {
+  std::array<uint8_t, 8> bytes{};
+  for (int type = 0; type < 256; ++type) {
+    bytes[0] = static_cast<uint8_t>(type);
+    EXPECT_EQ(Icmpv4View::Parse(bytes)->is_error(),
+              type == 3 || type == 4 || type == 5 || type == 11 || type == 12)
+        << type;
+  }
 }
 
 TEST(Icmpv4View, EchoReplyInPlace) {
