@@ -63,8 +63,9 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
                                              std::optional<Seq> time_wait_iss, bool of_request) {
   if (s.Has(TcpFlags::kRst)) {
-    const uint32_t parked = l.parked > 0 ? parking_.Find(s.tuple) : kNone;
-    if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1) Unpark(l, s.tuple);
+    const uint32_t parked = ParkedAt(s.tuple);
+    if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1)
+      Unpark(parked, DropReason::kAckParkedGone);
     return {};
   }
   if (s.Has(TcpFlags::kAck)) {
@@ -137,7 +138,9 @@ PassiveOpen::Outcome PassiveOpen::OnSyn(Listener& l, Segment& s, std::optional<S
   if (!bsd && !time_wait_iss && sysctls.tcp_syncookies == 0 && InLastQuarter(l))
     return Refuse(l, DropReason::kSynLastQuarter);
 
-  Unpark(l, s.tuple);
+  // A client that begins anew has given up what is parked.
+  if (const uint32_t parked = ParkedAt(s.tuple); parked != kNone)
+    Unpark(parked, DropReason::kAckParkedGone);
   const Offer offer = ReadOffer(l, s);
   if (!by_cookie) {
     std::optional<FastOpenOption> fast_open;
@@ -322,7 +325,7 @@ bool PassiveOpen::TakeCookieOptions(const Listener& l, const TcpTimestamps& time
 
 PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeResult& h,
                                                  bool of_request) {
-  const uint32_t parked = l.parked > 0 ? parking_.Find(h.tuple) : kNone;
+  const uint32_t parked = ParkedAt(h.tuple);
   if (l.AcceptQueueFull()) {
     if (parked != kNone) {
       l.counters.drops.Add(DropReason::kAckParkedAgain);
@@ -337,23 +340,19 @@ PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeRes
   }
   TcpConnection* child = MakeChild(l, h);
   if (child == nullptr) return Refuse(l, DropReason::kAckNoConnection);
-  if (parked != kNone) {
-    parking_.Remove(parked);
-    --l.parked;
-    l.counters.drops.Add(DropReason::kAckParkedAgain);  // the ACK that was parked is not needed
-  }
+  // The ACK that was parked is not needed.
+  if (parked != kNone) Unpark(parked, DropReason::kAckParkedAgain);
   ++l.counters.completed_by_cookie;
   return {.child = child, .feed_child = true};
 }
 
-// The client has given up what is parked, or begins anew.
-void PassiveOpen::Unpark(Listener& l, const FourTuple& tuple) {
-  if (l.parked == 0) return;
-  const uint32_t parked = parking_.Find(tuple);
-  if (parked == kNone) return;
+// Takes an ACK out of the parking table. The listener that parked it may be another member of the
+// group than the one that its tuple meets now: members come and go.
+void PassiveOpen::Unpark(uint32_t parked, DropReason reason) {
+  Listener& l = *FromId(parking_[parked].listener);
   parking_.Remove(parked);
   --l.parked;
-  l.counters.drops.Add(DropReason::kAckParkedGone);
+  l.counters.drops.Add(reason);
 }
 
 }  // namespace usher

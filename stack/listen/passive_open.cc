@@ -273,7 +273,6 @@ void PassiveOpen::Enqueue(Listener& l, TcpConnection& child) {
 
 bool PassiveOpen::Park(Listener& l, const HandshakeResult& handshake) {
   if (!l.spec.cookie_ack_parking) return false;
-  if (parking_.Find(handshake.tuple) != kNone) return true;  // its data, sent again and again
   if (!parking_.Add({handshake, l.id, context_.now + SynCookies::kLife})) return false;
   ++l.parked;
   ++l.counters.parked;
@@ -306,12 +305,8 @@ void PassiveOpen::DropParkedOf(Listener& l) {
 }
 
 void PassiveOpen::ExpireParked() {
-  while (parking_.size() > 0 && parking_[0].expires <= context_.now) {
-    Listener& l = *FromId(parking_[0].listener);
-    parking_.Remove(0);
-    --l.parked;
-    l.counters.drops.Add(DropReason::kAckParkedGone);
-  }
+  while (parking_.size() > 0 && parking_[0].expires <= context_.now)
+    Unpark(0, DropReason::kAckParkedGone);
 }
 
 Instant PassiveOpen::NextDeadline() const {

@@ -256,8 +256,9 @@ class PassiveOpen {
   void Limit(Listener& l, int backlog);
   TcpConnection* MakeChild(Listener& l, const HandshakeResult& handshake);
   void Enqueue(Listener& l, TcpConnection& child);
-  bool IsParked(const Listener& l, const FourTuple& tuple) const {
-    return l.parked > 0 && parking_.Find(tuple) != kNone;
+  // Where an ACK of this name is parked; kNone: nowhere.
+  uint32_t ParkedAt(const FourTuple& tuple) const {
+    return parking_.size() > 0 ? parking_.Find(tuple) : kNone;
   }
   bool Park(Listener& l, const HandshakeResult& handshake);
   void DropParkedOf(Listener& l);
@@ -295,7 +296,7 @@ class PassiveOpen {
   bool TakeCookieOptions(const Listener& l, const TcpTimestamps& timestamps, uint32_t offset,
                          HandshakeResult* h) const;
   Outcome CompleteCookie(Listener& l, const HandshakeResult& h, bool of_request);
-  void Unpark(Listener& l, const FourTuple& tuple);
+  void Unpark(uint32_t parked, DropReason reason);
   Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
   Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue
   Outcome Reset(Listener& l, DropReason reason, Segment& s);

@@ -104,7 +104,7 @@ PassiveOpen::Outcome PassiveOpen::AtOwner(Listener& l, uint32_t request, Segment
   // An acknowledgment of something we did not send: not of this request. It may be a cookie's.
   if (s.Has(TcpFlags::kAck) && s.ack != r.iss + 1) {
     Outcome outcome = AtListener(l, s, std::nullopt, /*of_request=*/true);
-    if (IsParked(l, s.tuple))  // then the name is taken
+    if (ParkedAt(s.tuple) != kNone)  // then the name is taken
       outcome.removed_request = End(l, request, DropReason::kSynEndedByCookie).removed_request;
     return outcome;
   }
@@ -196,8 +196,8 @@ PassiveOpen::Outcome PassiveOpen::OnUnacceptable(Listener& l, uint32_t request, 
 bool PassiveOpen::AnswerLimited(Request& r, Counter skipped) {
   const auto now_ms = static_cast<uint32_t>(context_.now.ms());
   if (r.last_answer_ms != 0) {
-    const auto elapsed_ms = static_cast<int32_t>(now_ms - r.last_answer_ms);
-    if (elapsed_ms >= 0 && elapsed_ms < context_.sysctls.tcp_invalid_ratelimit) {
+    const uint32_t elapsed_ms = now_ms - r.last_answer_ms;
+    if (elapsed_ms < static_cast<uint32_t>(context_.sysctls.tcp_invalid_ratelimit)) {
       context_.counters.Add(skipped);
       return true;
     }

@@ -125,5 +125,16 @@ TEST(BacklogTest, DeferAcceptCountsInSynAckTimeouts) {
   EXPECT_EQ(DeferAcceptSeconds(8, 120), 247u);
 }
 
+TEST(BacklogTest, NamesAreThoseOfTheSettings) {
+  EXPECT_STREQ(ToString(ListenModel::kLinuxClassic), "linux-classic");
+  EXPECT_STREQ(ToString(ListenModel::kLinux), "linux");
+  EXPECT_STREQ(ToString(ListenModel::kBsd), "bsd");
+  EXPECT_STREQ(ToString(static_cast<ListenModel>(200)), "?");
+  EXPECT_STREQ(ToString(HeldBackBy::kBacklog), "backlog");
+  EXPECT_STREQ(ToString(HeldBackBy::kSomaxconn), "somaxconn");
+  EXPECT_STREQ(ToString(HeldBackBy::kMaxSynBacklog), "tcp_max_syn_backlog");
+  EXPECT_STREQ(ToString(static_cast<HeldBackBy>(200)), "?");
+}
+
 }  // namespace
 }  // namespace usher

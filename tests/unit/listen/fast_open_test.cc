@@ -211,5 +211,154 @@ TEST_F(FastOpenTest, SynAckIsSentAgain) {
   child->Close(*context_);  // resets: its data was not read
 }
 
+// TCP_FASTOPEN on a socket that listens already.
+TEST_F(FastOpenTest, TheQueueLengthMayBeSetLater) {
+  const Handle listener = ListenFast(0);
+  const FourTuple client = Client();
+  EXPECT_FALSE(Exchange(LinuxSyn(client).FastOpenCookie(Ask())).options.fast_open);
+  EXPECT_EQ(passive_->SetFastOpen(listener, -1), Error::kInvalid);
+  EXPECT_EQ(passive_->SetFastOpen(listener, 2), Error::kNone);
+  EXPECT_EQ(L(listener).fast_open_limit, 2u);
+  EXPECT_THAT(Exchange(LinuxSyn(Client(1)).FastOpenCookie(Ask())), GivesFastOpenCookie());
+  sysctls_.somaxconn = 1;
+  EXPECT_EQ(passive_->SetFastOpen(listener, 7), Error::kNone);
+  EXPECT_EQ(L(listener).fast_open_limit, 1u) << "within somaxconn";
+}
+
+TEST_F(FastOpenTest, ACookieOfAnotherLengthIsNone) {
+  const Handle listener = ListenFast();
+  FastOpenOption cookie = CookieFor(Client());
+  cookie.length = 4;
+  EXPECT_THAT(Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("x")),
+              AllOf(Acks(Seq(1001)), GivesFastOpenCookie()));
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassiveFail), 1u);
+  EXPECT_EQ(L(listener).fast_open_pending, 0u);
+}
+
+// Without a slot for the connection it is a request like any other, its data not taken.
+TEST_F(FastOpenTest, WithoutASlotItIsARequest) {
+  connection_slots_ = 1;
+  Make();
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client(1));
+  EXPECT_THAT(Exchange(LinuxSyn(Client(1)).FastOpenCookie(cookie).Data("x")), Acks(Seq(1002)));
+  FourTuple again = Client(1);
+  again.remote_port = 77;
+  EXPECT_THAT(Exchange(LinuxSyn(again).FastOpenCookie(cookie).Data("x")), Acks(Seq(1001)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassiveFail), 1u);
+  EXPECT_EQ(L(listener).half_open, 1u);
+  EXPECT_EQ(L(listener).fast_open_pending, 1u);
+}
+
+// A SYN that recycles TIME-WAIT begins where that one ended (RFC 6191).
+TEST_F(FastOpenTest, TimeWaitPrescribesTheIss) {
+  ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  DropSent();
+  ASSERT_TRUE(port_.Inject(LinuxSyn(Client()).FastOpenCookie(cookie).Data("x").Frame()));
+  std::array<Packet, kBurstSize> burst;
+  Ingress in;
+  interface_->Receive(now_, {burst.data(), port_.RxBurst(burst)}, in);
+  ASSERT_EQ(in.tcp_count, 1u);
+  Segment s;
+  ASSERT_TRUE(Segment::Parse(in.tcp[0], counters_, &s));
+  Dispatch(s, Seq(0x12345678));
+  if (in.tcp[0].packet.handle != nullptr) pool_.Free(in.tcp[0].packet.handle);
+  EndPass();
+  const auto sent = TakeAll();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_THAT(sent[0], AllOf(HasSeq(Seq(0x12345678)), Acks(Seq(1002))));
+}
+
+// TCP_SYNCNT of the listener is the child's, which sends its SYN-ACK itself.
+TEST_F(FastOpenTest, SynCountBoundsTheSynAcks) {
+  const Handle listener = ListenFast();
+  ASSERT_EQ(passive_->SetSynCount(listener, 2), Error::kNone);
+  const FastOpenOption cookie = CookieFor(Client());
+  Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("x"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  Pass(Duration::Seconds(60));
+  EXPECT_EQ(TakeAll().size(), 2u);
+  EXPECT_EQ(child->state(), TcpState::kClosed);
+  EXPECT_EQ(child->error(), Error::kTimedOut);
+}
+
+// What a request would answer, the child in SYN-RECEIVED answers too; but it lives on.
+TEST_F(FastOpenTest, InSynReceivedItIsAskedAsARequest) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  const auto later = [&](int ms) { Pass(Duration::Millis(ms)); };
+  const uint32_t echo = syn_ack.tsval();
+  const Seq nxt(1006);
+
+  // A duplicate of the SYN: the SYN-ACK again, now and then.
+  const SentTcp again = Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  EXPECT_THAT(again, AllOf(HasFlags("SA"), HasSeq(syn_ack.seq)));
+  GiveSilently(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPACKSkippedSynRecv), 1u);
+  later(510);
+  // Out of the window: where we stand, now and then; data always.
+  EXPECT_THAT(Exchange(From(Client()).Ack(nxt + 1'000'000, syn_ack.seq + 1).Timestamps(5001, echo)),
+              AllOf(HasFlags("A"), HasSeq(syn_ack.seq + 1), Acks(nxt), HasLength(0)));
+  GiveSilently(From(Client()).Ack(nxt + 1'000'000, syn_ack.seq + 1).Timestamps(5001, echo));
+  EXPECT_THAT(
+      Exchange(
+          From(Client()).Ack(nxt + 1'000'000, syn_ack.seq + 1).Timestamps(5001, echo).Data("x")),
+      Acks(nxt));
+  GiveSilently(From(Client()).Rst(nxt + 1'000'000));
+  // An older timestamp than the SYN's.
+  later(510);
+  EXPECT_THAT(Exchange(From(Client()).Ack(nxt, syn_ack.seq + 1).Timestamps(4000, echo)),
+              AllOf(HasFlags("A"), Acks(nxt)));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
+  // RST elsewhere in the window: challenged (RFC 5961), now and then.
+  later(510);
+  EXPECT_THAT(Exchange(From(Client()).Rst(nxt + 1)), AllOf(HasFlags("A"), Acks(nxt)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPChallengeACK), 1u);
+  GiveSilently(From(Client()).Rst(nxt + 1));
+  EXPECT_EQ(Count(Counter::TcpExtTCPACKSkippedChallenge), 1u);
+  // Another SYN in the window: reset, and counted as a failed attempt, as for a request.
+  const uint64_t fails = Count(Counter::TcpAttemptFails);
+  EXPECT_THAT(Exchange(From(Client()).Syn(nxt + 10).Timestamps(5001, 0)), HasFlags("RA"));
+  EXPECT_EQ(Count(Counter::TcpAttemptFails), fails + 1);
+  // Without ACK: nothing.
+  GiveSilently(From(Client()).Flags("F").SeqNo(nxt).Timestamps(5001, echo));
+  EXPECT_EQ(child->state(), TcpState::kSynReceived);
+  // After all that it can still be acknowledged; or reset at the exact number.
+  GiveSilently(From(Client()).Ack(nxt, syn_ack.seq + 1).Timestamps(5001, echo));
+  EXPECT_EQ(child->state(), TcpState::kEstablished);
+  EXPECT_EQ(child->readable_bytes(), kHello);
+}
+
+// RFC 5961 section 3.2; Linux counts the handshake and the socket.
+TEST_F(FastOpenTest, AnExactResetInSynReceivedEndsIt) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  const uint64_t fails = Count(Counter::TcpAttemptFails);
+  GiveSilently(From(Client()).Rst(Seq(1006)));
+  EXPECT_EQ(child->state(), TcpState::kClosed);
+  EXPECT_EQ(child->error(), Error::kConnectionReset);
+  EXPECT_EQ(Count(Counter::TcpAttemptFails), fails + 2);
+}
+
+TEST(FastOpenResetsTest, HeldPlacesAreOfOneListenerAndBounded) {
+  FastOpenResets resets(2);
+  const Instant now = Instant::FromNanos(0);
+  EXPECT_TRUE(resets.Hold(1, now));
+  EXPECT_TRUE(resets.Hold(2, now));
+  EXPECT_FALSE(resets.Hold(1, now));
+  EXPECT_FALSE(resets.TakeExpired(2, now + Duration::Seconds(59)));
+  EXPECT_TRUE(resets.TakeExpired(2, now + Duration::Seconds(61)));
+  EXPECT_FALSE(resets.TakeExpired(2, now + Duration::Seconds(61)));
+  EXPECT_TRUE(resets.TakeExpired(1, now + Duration::Seconds(61)));
+}
+
 }  // namespace
 }  // namespace usher::test

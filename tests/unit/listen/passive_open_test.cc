@@ -124,6 +124,8 @@ TEST_F(PassiveOpenTest, StaleHandlesAreTold) {
   EXPECT_EQ(passive_->SetSynCount(listener, 1), Error::kBadHandle);
   EXPECT_EQ(passive_->SetSaveSyn(listener, true), Error::kBadHandle);
   EXPECT_EQ(passive_->SetChildOptions(listener, {}), Error::kBadHandle);
+  EXPECT_EQ(passive_->SetFastOpen(listener, 1), Error::kBadHandle);
+  EXPECT_EQ(passive_->ShareBacklog(listener, 1), Error::kBadHandle);
   EXPECT_EQ(passive_->Close(listener, [](TcpConnection&) {}), Error::kBadHandle);
   EXPECT_EQ(passive_->Get(listener), nullptr);
 }
@@ -346,6 +348,148 @@ TEST_F(PassiveOpenTest, SavedSynsAreBoundedAndGivenBack) {
   uint32_t saved = 0;
   while (TcpConnection* child = Accept(listener)) saved += !passive_->SavedSyn(*child).empty();
   EXPECT_EQ(saved, 2u);
+}
+
+// What is set later holds for what comes later.
+TEST_F(PassiveOpenTest, SettingsReachAListenerThatListens) {
+  const Handle listener = Listen({.backlog = 5});
+  EXPECT_EQ(passive_->SetDeferAccept(listener, 3), Error::kNone);
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
+  GiveSilently(FinalAck(syn_ack));
+  EXPECT_EQ(Count(Counter::TcpExtTCPDeferAcceptDrop), 1u);
+  EXPECT_EQ(passive_->SetDeferAccept(listener, 0), Error::kNone);
+  GiveSilently(FinalAck(syn_ack));
+  ASSERT_NE(Accept(listener), nullptr);
+
+  EXPECT_EQ(passive_->SetSaveSyn(listener, true), Error::kNone);
+  TcpOptionsSet options;
+  options.user_mss = 700;
+  EXPECT_EQ(passive_->SetChildOptions(listener, options), Error::kNone);
+  EXPECT_THAT(Handshake(Client(2)), HasMss(700));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->options().user_mss, 700);
+  EXPECT_FALSE(passive_->SavedSyn(*child).empty());
+}
+
+// A listener's turn to be told of comes in the order of the first arrivals; one that is closed
+// before has none, and leaves the others theirs.
+TEST_F(PassiveOpenTest, AListenerClosedBeforeItsTurnIsNotTold) {
+  for (uint32_t closed = 0; closed < 3; ++closed) {
+    Make();
+    std::vector<Handle> listeners;
+    for (uint16_t port = 80; port < 83; ++port) listeners.push_back(Listen({.port = port}));
+    std::vector<SentTcp> syn_acks;
+    for (uint16_t port = 80; port < 83; ++port)
+      syn_acks.push_back(Exchange(LinuxSyn(Client(port, port))));
+    for (const SentTcp& s : syn_acks) ASSERT_TRUE(port_.Inject(FinalAck(s).Frame()));
+    std::array<Packet, kBurstSize> burst;
+    Ingress in;
+    interface_->Receive(now_, {burst.data(), port_.RxBurst(burst)}, in);
+    ASSERT_EQ(in.tcp_count, 3u);
+    for (uint32_t i = 0; i < in.tcp_count; ++i) {
+      Segment s;
+      ASSERT_TRUE(Segment::Parse(in.tcp[i], counters_, &s));
+      Dispatch(s);
+      if (in.tcp[i].packet.handle != nullptr) pool_.Free(in.tcp[i].packet.handle);
+    }
+    EXPECT_EQ(passive_->Close(listeners[closed],
+                              [this](TcpConnection& child) {
+                                children_.erase(child.tuple());
+                                child.Destroy(*context_);
+                                connections_->Free(child.slot());
+                              }),
+              Error::kNone);
+    std::vector<uint16_t> told;
+    const auto note = [&](Handle, const Listener& l) { told.push_back(l.spec.port); };
+    passive_->DrainReady(note);
+    std::vector<uint16_t> expected{80, 81, 82};
+    expected.erase(expected.begin() + closed);
+    EXPECT_EQ(told, expected);
+    // And the list goes on behind its new end.
+    told.clear();
+    const uint32_t before = ready_events_;
+    Handshake(Client(7, closed == 0 ? 81 : 80));
+    EXPECT_EQ(ready_events_, before + 1);
+  }
+}
+
+// The group of the closest name, not whoever else listens on the port.
+TEST_F(PassiveOpenTest, AGroupIsOfOneName) {
+  const Handle wide = Listen({.address = Ip("0.0.0.0"), .backlog = 100, .reuseport = true});
+  const Handle a = Listen({.address = Ip("198.18.0.2"), .backlog = 100, .reuseport = true});
+  const Handle wider = Listen({.address = Ip("::"), .backlog = 100, .reuseport = true});
+  const Handle b = Listen({.address = Ip("198.18.0.2"), .backlog = 100, .reuseport = true});
+  for (uint32_t i = 0; i < 40; ++i) Handshake(Client(i));
+  EXPECT_GT(L(a).accept_queue.length(), 5u);
+  EXPECT_GT(L(b).accept_queue.length(), 5u);
+  EXPECT_EQ(L(a).accept_queue.length() + L(b).accept_queue.length(), 40u);
+  EXPECT_EQ(L(wide).accept_queue.length() + L(wider).accept_queue.length(), 0u);
+}
+
+// Whoever listens now on a closed group's port is no heir unless it is ready to share.
+TEST_F(PassiveOpenTest, OneThatDoesNotShareIsNoHeir) {
+  sysctls_.tcp_migrate_req = 1;
+  const Handle a = Listen({.backlog = 100, .reuseport = true});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
+  Exchange(LinuxSyn(Client(2)));
+  Handshake(Client(3));
+  CloseListener(a);
+  EXPECT_EQ(children_reset_, 1u) << "no heir for what was queued";
+  const Handle b = Listen({.backlog = 100});
+  const uint64_t failures = Count(Counter::TcpExtTCPMigrateReqFailure);
+  EXPECT_THAT(Exchange(FinalAck(syn_ack)), HasFlags("R"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPMigrateReqFailure), failures + 1);
+  Pass(Duration::Millis(1100));
+  EXPECT_EQ(half_open(), 0u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPMigrateReqFailure), failures + 2);
+  EXPECT_EQ(L(b).half_open, 0u);
+  EXPECT_EQ(L(b).counters.migrated_in, 0u);
+}
+
+// A segment that does not end the request leaves it where it was; its timer moves it.
+TEST_F(PassiveOpenTest, ARequestIsOnlyLentToTheHeirOfASegment) {
+  sysctls_.tcp_migrate_req = 1;
+  const Handle a = Listen({.backlog = 100, .reuseport = true});
+  const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
+  const Handle b = Listen({.backlog = 100, .reuseport = true});
+  CloseListener(a);
+  Pass(Duration::Millis(600));
+  EXPECT_THAT(Exchange(LinuxSyn(Client(1))), HasFlags("SA"));  // the SYN again
+  EXPECT_EQ(L(b).half_open, 0u);
+  EXPECT_EQ(L(b).young, 0u);
+  EXPECT_EQ(L(b).counters.migrated_in, 0u);
+  Pass(Duration::Millis(1100));
+  EXPECT_EQ(L(b).half_open, 1u);
+  EXPECT_EQ(L(b).young, 0u) << "it has seen a timeout";
+  EXPECT_EQ(L(b).counters.migrated_in, 1u);
+  Give(FinalAck(syn_ack));
+  EXPECT_EQ(L(b).half_open, 0u);
+  EXPECT_EQ(L(b).accept_queue.length(), 1u);
+}
+
+// Messages about a backlog that this shard has no part of any more.
+TEST_F(PassiveOpenTest, PlacesOfAListenerThatIsGone) {
+  passive_config_.shard_count = 4;
+  passive_config_.shard_index = 1;
+  Make();
+  const auto send = [&](PlaceMessage::Kind kind, int32_t value) {
+    passive_->ClearOutbox();
+    passive_->OnPlaceMessage({.kind = kind, .from = 3, .to = 1, .listener = 9, .value = value});
+    return std::vector<PlaceMessage>(passive_->outbox().begin(), passive_->outbox().end());
+  };
+  const auto answer = send(PlaceMessage::Kind::kAsk, 5);
+  ASSERT_EQ(answer.size(), 1u) << "who asks waits for an answer";
+  EXPECT_EQ(answer[0].kind, PlaceMessage::Kind::kGive);
+  EXPECT_EQ(answer[0].to, 3u);
+  EXPECT_EQ(answer[0].value, 0);
+  const auto back = send(PlaceMessage::Kind::kGive, 5);
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_EQ(back[0].kind, PlaceMessage::Kind::kReturned);
+  EXPECT_EQ(back[0].value, 5);
+  EXPECT_TRUE(send(PlaceMessage::Kind::kGive, 0).empty()) << "nothing to return";
+  EXPECT_TRUE(send(PlaceMessage::Kind::kReturned, 5).empty()) << "or it would go round for ever";
+  EXPECT_TRUE(send(PlaceMessage::Kind::kBacklog, 5).empty());
 }
 
 }  // namespace
