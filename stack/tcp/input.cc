@@ -1,6 +1,7 @@
 // The arrival of a segment: RFC 9293 section 3.10.7, in its order, with RFC 5961 and RFC 7323.
 #include <algorithm>
 
+#include "stack/base/check.h"
 #include "stack/tcp/connection.h"
 
 namespace usher {
@@ -252,7 +253,7 @@ bool TcpConnection::IsResetBehindFin(const Segment& s) const {
 
 // Fifth step. False: the segment is done with.
 bool TcpConnection::PassAck(TcpContext& ctx, Segment& s) {
-  if (!s.Has(TcpFlags::kAck)) return false;
+  USHER_DCHECK(s.Has(TcpFlags::kAck));  // nothing else came past the steps before
   if (state_ == TcpState::kSynReceived) {
     if (s.ack <= snd_una_ || s.ack > snd_nxt_) {
       SendResetFor(ctx, s);

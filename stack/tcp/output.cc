@@ -232,7 +232,8 @@ void TcpConnection::NoteDataSent(TcpContext& ctx) {
   last_data_sent_ = MilliStamp::Of(ctx.now);
 }
 
-// Writes header, options and `length` payload bytes from `seq` on, and hands the packet on.
+// Writes header, options and `length` payload bytes from `seq` on, and hands the packet on. `flags`
+// has ACK.
 // `new_data`: the payload was never sent before, and is no window probe's. `tso_mss`: see
 // BeginData.
 void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32_t length,
@@ -245,7 +246,7 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   h.dst_port = tuple_.remote_port;
   h.seq = seq;
   h.flags = flags;
-  if ((flags & TcpFlags::kAck) != 0) h.ack = rcv_nxt_;
+  h.ack = rcv_nxt_;
   h.window = AdvertiseWindow(ctx);
   if (urgent_.sending) [[unlikely]]
     MarkUrgent(seq, &h);
@@ -267,7 +268,7 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .tos = tos,
                                .tso_mss = tso_mss,
                                .hop_limit = options_.hop_limit});
-  if ((flags & TcpFlags::kAck) != 0) AckSent();
+  AckSent();
 }
 
 // Every segment with an ACK serves as the acknowledgment that was owed.
@@ -392,8 +393,7 @@ void TcpConnection::SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter 
     EnterQuickAckMode();
     NoteDuplicate(ctx, {s.seq, Min(s.EndSeq(), rcv_nxt_)});
   }
-  const bool limited = s.Length() == 0 || s.Has(TcpFlags::kSyn);
-  if (limited && OutOfWindowLimited(ctx, skipped)) return;
+  if (s.Length() == 0 && OutOfWindowLimited(ctx, skipped)) return;
   SendAck(ctx);
 }
 

@@ -1,6 +1,7 @@
 // A connection's timers. It owns one entry in the shard's wheel, set to the earliest of them.
 #include <algorithm>
 
+#include "stack/base/check.h"
 #include "stack/tcp/connection.h"
 
 namespace usher {
@@ -55,8 +56,8 @@ void TcpConnection::OnTimer(TcpContext& ctx) {
 
 void TcpConnection::OnDelayedAckTimer(TcpContext& ctx) {
   delayed_ack_deadline_ = Instant::Never();
-  if (!ack_pending_) return;
-  if (!interactive_) {  // missed: the dialogue is slower than was thought
+  USHER_DCHECK(ack_pending_);  // the timer runs only while one is owed
+  if (!interactive_) {         // missed: the dialogue is slower than was thought
     ack_timeout_ms_ =
         static_cast<uint16_t>(std::min<int64_t>({ack_timeout_ms_ * 2, Rto(ctx).ms(), UINT16_MAX}));
   } else {

@@ -387,13 +387,13 @@ void LossRecovery::EndReduction(CongestionSignals& signals) {
   }
 }
 
-bool LossRecovery::EnterCwr(Seq snd_nxt, CongestionSignals& signals) {
+// A mark of the network's: reduces once per window.
+void LossRecovery::EnterCwr(Seq snd_nxt, CongestionSignals& signals) {
   undo_cwnd_allowed_ = false;
-  if (state_ >= RecoveryState::kCwr) return false;
+  if (state_ >= RecoveryState::kCwr) return;
   has_undo_marker_ = false;
   BeginReduction(snd_nxt, CongestionSignal::kReduceForMark, signals);
   state_ = RecoveryState::kCwr;
-  return true;
 }
 
 void LossRecovery::TryToOpen(Pass& pass) {

@@ -210,8 +210,6 @@ class LossRecovery {
   void OnProbeFailed(const RecoveryContext& context);
   // A round trip measured by the handshake (RFC 6298 2.2).
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt);
-  // ECN's or another's wish to reduce without loss; false when a reduction is under way.
-  bool EnterCwr(const RecoveryContext& context, CongestionSignals& signals);
   // Gives the records back; the connection is over or was reset.
   void Clear(const RecoveryContext& context);
 
@@ -268,7 +266,7 @@ class LossRecovery {
   // State.
   void EnterRecovery(const RecoveryContext& context, Seq snd_nxt, bool ece, uint32_t& events,
                      CongestionSignals& signals);
-  bool EnterCwr(Seq snd_nxt, CongestionSignals& signals);
+  void EnterCwr(Seq snd_nxt, CongestionSignals& signals);
   void BeginReduction(Seq snd_nxt, CongestionSignal reduce, CongestionSignals& signals);
   void EndReduction(CongestionSignals& signals);
   void TryToOpen(Pass& pass);

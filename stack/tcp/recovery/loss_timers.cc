@@ -97,10 +97,6 @@ std::optional<Retransmission> LossRecovery::NextRetransmission(const RecoveryCon
   return part;
 }
 
-bool LossRecovery::EnterCwr(const RecoveryContext& context, CongestionSignals& signals) {
-  return !queue_.empty() && EnterCwr(SndNxt(context.pool), signals);
-}
-
 void LossRecovery::OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una,
                                   Seq snd_nxt) {
   rtt_.OnSample(context.settings, Micros::Of(context.now), rtt, snd_una, snd_nxt);

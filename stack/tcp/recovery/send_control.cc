@@ -219,11 +219,4 @@ TimerOutcome SendControl::OnTimer(const RecoveryContext& context) {
   return outcome;
 }
 
-bool SendControl::OnCongestionMark(const RecoveryContext& context) {
-  CongestionSignals signals;
-  const bool entered = recovery_.EnterCwr(context, signals);
-  Apply(context, signals.view());
-  return entered;
-}
-
 }  // namespace usher

@@ -83,9 +83,6 @@ class SendControl {
   AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
   TimerOutcome OnTimer(const RecoveryContext& context);
 
-  // A congestion mark that did not come as ECE (or the local device's): reduces once per window.
-  bool OnCongestionMark(const RecoveryContext& context);
-
   // What to send again now, as far as the budget goes, of max_length at most, in whole segments of
   // `segment` bytes; nullopt: nothing, or no budget.
   std::optional<Retransmission> NextRetransmission(const RecoveryContext& context,

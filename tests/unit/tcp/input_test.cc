@@ -464,5 +464,94 @@ TEST_P(InputTest, AllFlagsInAllStates) {
   ExpectNothingLeft();
 }
 
+// The reader has made room, but nobody has said so yet: what comes to the closed window is a probe.
+TEST_P(InputTest, DataAtAClosedWindowIsNotTakenThoughThereIsRoom) {
+  listen_options_.receive_buffer_bytes = 20'000;
+  Open();
+  uint32_t sent = 0;
+  while (Peek(c_).rcv_wnd() > 0) {
+    const uint32_t n = std::min<uint32_t>(1400, Peek(c_).rcv_wnd());
+    Give(Ack().Data(std::string(n, 'x')));
+    AdvanceBy(Duration::Millis(300));
+    sent += n;
+    ASSERT_LT(sent, 100'000u);
+  }
+  TakeSent();
+  EXPECT_EQ(Read(c_).size(), sent);
+  Give(Ack().SeqNo(P(sent)).Data("p"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPZeroWindowDrop), 1u);
+  const auto answers = TakeSent();
+  ASSERT_FALSE(answers.empty());
+  EXPECT_THAT(answers.back(), Acks(P(sent)));
+  EXPECT_GT(answers.back().window, 0) << "and now it is told";
+  EXPECT_EQ(Read(c_), "");
+  Give(Ack().SeqNo(P(sent)).Data("p"));
+  EXPECT_EQ(Read(c_), "p");
+}
+
+// Nothing stands behind a FIN: what a peer that contradicts itself has sent there is dropped.
+TEST_P(InputTest, AFinInOrderEndsWhatWaitsBeyondIt) {
+  sack_ = true;
+  Connection c = Open();
+  Give(Ack().SeqNo(P(10)).Data("beyond"));
+  Give(Ack().SeqNo(P(0)).Flags("FA").Data("all"));
+  EXPECT_EQ(c.state(), TcpState::kCloseWait);
+  EXPECT_TRUE(Peek(c).out_of_order_empty());
+  TakeSent();
+  AdvanceBy(Duration::Millis(50));
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), Acks(P(4)), HasSack(Blocks({}))));
+  EXPECT_EQ(Read(c), "all");
+  EXPECT_EQ(Read(c), "");
+  EXPECT_EQ(last_error_, Error::kNone);
+}
+
+// It overtook a segment that was answered long ago; an answer would help nobody.
+TEST_P(InputTest, PawsDropsAnOldPureAckInSilence) {
+  timestamps_ = true;
+  Open();
+  Give(Ack().Timestamps(10'000'000, last_tsval_).Data("abc"));
+  TakeSent();
+  GiveSilently(Flags("A").SeqNo(P(0)).AckNo(O(0)).Timestamps(9'000'000, last_tsval_));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSOldAck), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 0u);
+}
+
+// RFC 7323 section 5.2: a SYN-ACK that echoes an older connection's timestamp.
+TEST_P(InputTest, ASynAckOfAnOlderConnectionIsReset) {
+  timestamps_ = true;
+  Connection c = Connect();
+  AdvanceBy(Duration::Millis(10));
+  Give(SynOf(Seq(peer_isn_)).Flags("SA").AckNo(O(0)).Timestamps(Tsval(), last_tsval_ - 5000));
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("R"), HasSeq(O(0))));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSActive), 1u);
+  EXPECT_EQ(c.state(), TcpState::kSynSent);
+  // One that echoes nothing is believed, and one that echoes ours.
+  Give(SynOf(Seq(peer_isn_)).Flags("SA").AckNo(O(0)).Timestamps(Tsval(), 0));
+  EXPECT_EQ(c.state(), TcpState::kEstablished);
+}
+
+// An older connection of the peer's answers: its end is near, so the SYN goes again soon, once.
+TEST_P(InputTest, AfterAWrongSynAckTheSynGoesAgainSoonButNotTwice) {
+  Connect();
+  Give(SynAck().AckNo(O(5)));
+  EXPECT_THAT(TakeOne(), HasFlags("R"));
+  EXPECT_LE(UntilSent(Duration::Seconds(1)), Duration::Millis(20));
+  EXPECT_THAT(TakeOne(), HasFlags("S"));
+  Give(SynAck().AckNo(O(5)));
+  EXPECT_THAT(TakeOne(), HasFlags("R"));
+  EXPECT_GE(UntilSent(Duration::Seconds(5)), Duration::Millis(500));
+  EXPECT_THAT(TakeOne(), HasFlags("S"));
+}
+
+TEST_P(InputTest, ASimultaneousSynRepeatedIsAnsweredNowAndThen) {
+  Connect();
+  Give(SynOf(Seq(peer_isn_)));
+  EXPECT_THAT(TakeOne(), HasFlags("SA"));
+  Give(SynOf(Seq(peer_isn_)));
+  EXPECT_THAT(TakeOne(), HasFlags("SA"));
+  GiveSilently(SynOf(Seq(peer_isn_)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPACKSkippedSynRecv), 1u);
+}
+
 }  // namespace
 }  // namespace usher::test

@@ -378,5 +378,89 @@ TEST_P(OutputTest, WithoutPacketBuffersNothingIsLost) {
   EXPECT_THAT(TakeOne(), HasPayload("patience"));
 }
 
+// ---- Without buffers: what is owed is sent when there are some ----
+
+class NoBuffersTest : public OutputTest {
+ protected:
+  NoBuffersTest() { rtt_ = Duration::Millis(20); }
+  // Nothing can be sent from now on, nor anything received.
+  void Drain() {
+    Packet p;
+    while (shard().interface(0).link().AllocateControl(&p)) held_.push_back(p.handle);
+  }
+  void Refill() {
+    for (void* handle : held_) pool_->Free(handle);
+    held_.clear();
+  }
+  std::vector<void*> held_;
+};
+USHER_FOR_BOTH_FAMILIES(NoBuffersTest);
+
+TEST_P(NoBuffersTest, AnAcknowledgmentStaysOwed) {
+  Make(64);
+  Open();
+  Inject(Ack().Data("x"));
+  Drain();
+  Poll();
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_TRUE(Peek(c_).ack_pending());
+  AdvanceBy(Duration::Millis(500));
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  Refill();
+  AdvanceBy(Duration::Millis(200));
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), Acks(P(1))));
+}
+
+TEST_P(NoBuffersTest, ARetransmissionIsTriedAgainSoon) {
+  Make(64);
+  Open();
+  c_.Write("lost");
+  Poll();
+  EXPECT_THAT(TakeOne(), HasPayload("lost"));
+  Drain();
+  AdvanceBy(Duration::Seconds(1));
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_GE(Count(Counter::TcpExtTCPRetransFail), 1u);
+  Refill();
+  EXPECT_LE(UntilSent(Duration::Seconds(10)), Duration::Millis(500)) << "not a backed-off timeout";
+  EXPECT_THAT(TakeOne(), AllOf(HasSeq(O(0)), HasPayload("lost")));
+}
+
+TEST_P(NoBuffersTest, ASynIsSentByItsTimer) {
+  Make(64);
+  Drain();
+  Connection c;
+  EXPECT_EQ(stack_->Connect(0, remote_, 8080, app_, &c), Error::kNone);
+  Poll();
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  AdvanceBy(Duration::Millis(1500));  // again in vain
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  Refill();
+  UntilSent(Duration::Seconds(10));
+  EXPECT_THAT(TakeOne(), HasFlags("S"));
+}
+
+TEST_P(NoBuffersTest, AResetAnswersNobody) {
+  Make(64);
+  Inject(From({local_, remote_, 9999, 1}).Ack(Seq(1), Seq(2)));
+  Drain();
+  Poll();
+  Refill();
+  EXPECT_THAT(TakeOne(), HasFlags("R")) << "turned round in its own buffer";
+}
+
+// ---- Windows too small for anything ----
+
+TEST_P(OutputTest, ABufferOfNothingOffersNothing) {
+  listen_options_.receive_buffer_bytes = 1;
+  Open();
+  EXPECT_EQ(syn_ack_.window, 0);
+  for (int i = 0; i < 2; ++i) {
+    Give(Ack().SeqNo(P(0)).Data("x"));
+    EXPECT_THAT(TakeOne(), AllOf(Acks(P(0)), HasWindow(0)));
+  }
+  EXPECT_EQ(Read(c_), "");
+}
+
 }  // namespace
 }  // namespace usher::test

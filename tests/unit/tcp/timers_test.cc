@@ -215,5 +215,49 @@ TEST_P(TimersTest, ALongFinTimeoutBeginsInTheConnection) {
   EXPECT_EQ(shard().time_wait().size(), 0u);
 }
 
+// Linux: with TCP_USER_TIMEOUT it is the time that counts, not the number of probes.
+TEST_P(TimersTest, TheUserTimeoutBoundsKeepaliveToo) {
+  listen_options_.keepalive = true;
+  listen_options_.keepalive_time_s = 10;
+  listen_options_.keepalive_intvl_s = 5;
+  listen_options_.keepalive_probes = 100;
+  listen_options_.user_timeout_ms = 12'000;
+  Open();
+  AdvanceBy(Duration::Seconds(14));
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), HasSeq(O(-1)))) << "one probe";
+  EXPECT_EQ(app_.closed, 0);
+  AdvanceBy(Duration::Seconds(2));
+  EXPECT_EQ(app_.closed, 1);
+  EXPECT_EQ(app_.closed_why, Error::kTimedOut);
+  EXPECT_THAT(TakeOne(), HasFlags("RA"));
+}
+
+// Keepalive waits for the first probe however short the user timeout.
+TEST_P(TimersTest, KeepaliveAsksBeforeTheUserTimeoutEnds) {
+  listen_options_.keepalive = true;
+  listen_options_.keepalive_time_s = 10;
+  listen_options_.keepalive_intvl_s = 5;
+  listen_options_.user_timeout_ms = 1'000;
+  Open();
+  AdvanceBy(Duration::Seconds(11));
+  EXPECT_THAT(TakeOne(), HasSeq(O(-1)));
+  EXPECT_EQ(app_.closed, 0);
+  Give(Ack());
+  AdvanceBy(Duration::Seconds(5));
+  EXPECT_EQ(app_.closed, 0);
+}
+
+TEST_P(TimersTest, TheNumberOfSynsIsTheSockets) {
+  TcpOptionsSet options;
+  options.syn_retries = 1;
+  Connect(options);
+  const Instant start = now_;
+  while (app_.closed == 0 && now_ - start < Duration::Seconds(200))
+    AdvanceBy(Duration::Millis(100));
+  EXPECT_EQ(app_.closed_why, Error::kTimedOut);
+  EXPECT_LE(now_ - start, Duration::Seconds(7)) << "by default it is two minutes";
+  EXPECT_GE(TakeSent().size(), 1u);
+}
+
 }  // namespace
 }  // namespace usher::test

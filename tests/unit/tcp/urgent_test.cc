@@ -176,5 +176,51 @@ TEST_P(UrgentTest, EverySegmentBeforeItSaysSo) {
   EXPECT_EQ(sent[2].urgent, 0u);
 }
 
+// RFC 6093 section 3: the pointer is only 16 bits wide; as far as it reaches it says "beyond".
+TEST_P(UrgentTest, FarAheadThePointerSaysAsFarAsItCan) {
+  window_scale_ = 4;
+  window_ = 65535;
+  options_.sysctls.tcp_wmem = {4096, 400'000, 400'000};
+  Open();
+  Give(Ack());
+  EXPECT_EQ(c_.Write(std::string(100'000, 'a')).bytes, 100'000u);
+  const std::string x = "X";
+  EXPECT_EQ(c_.WriteUrgent({reinterpret_cast<const uint8_t*>(x.data()), 1}).bytes, 1u);
+  Poll();
+  const auto sent = TakeSent();
+  ASSERT_FALSE(sent.empty());
+  for (const SentTcp& s : sent) {
+    EXPECT_THAT(s.flags & TcpFlags::kUrg, TcpFlags::kUrg);
+    EXPECT_EQ(s.urgent, UINT16_MAX);
+  }
+  // Nearer to the byte it points at it.
+  int64_t acked = 0;
+  for (int round = 0; round < 50 && acked < 100'001; ++round) {
+    acked = our_nxt_ - O(0);
+    Give(Ack(acked));
+    for (const SentTcp& s : TakeSent())
+      EXPECT_EQ(s.urgent, std::min<int64_t>(O(100'001) - s.seq, UINT16_MAX)) << s.seq - O(0);
+  }
+  EXPECT_EQ(acked, 100'001);
+}
+
+// In line the byte is read like any other, and then the mark is behind the reader.
+TEST_P(UrgentTest, InLineTheMarkIsPassedByReading) {
+  listen_options_.oob_inline = true;
+  Open();
+  Give(Urgent("abX"));
+  Give(Ack().Data("def"));
+  EXPECT_EQ(Read(c_), "ab");
+  EXPECT_TRUE(tcp(c_)->at_mark());
+  EXPECT_EQ(Read(c_, 2), "Xd");
+  EXPECT_FALSE(tcp(c_)->at_mark());
+  EXPECT_EQ(Read(c_), "ef");
+  EXPECT_EQ(ReadUrgent(), Error::kInvalid);
+  Give(Urgent("ghY"));
+  EXPECT_EQ(app_.urgent, 2);
+  EXPECT_EQ(Read(c_), "gh");
+  EXPECT_EQ(Read(c_), "Y");
+}
+
 }  // namespace
 }  // namespace usher::test

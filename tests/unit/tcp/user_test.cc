@@ -466,5 +466,79 @@ TEST_P(IcmpTest, ThePathMtuHasAFloor) {  // RFC 5927
   EXPECT_EQ(Peek(c).mss(), v6_ ? 1220u : 512u);
 }
 
+// ---- The rest of the calls ----
+
+TEST_P(UserTest, NothingToWriteIsNoError) {
+  Connection c = Open();
+  EXPECT_EQ(c.Write("").error, Error::kNone);
+  EXPECT_EQ(c.Write("").bytes, 0u);
+  const auto release = [](void*) { FAIL() << "it was never taken"; };
+  EXPECT_EQ(c.WriteExternal({}, release, nullptr).error, Error::kInvalid);
+  EXPECT_EQ(c.Shutdown(ShutdownHow::kWrite), Error::kNone);
+  const uint8_t byte = 0;
+  EXPECT_EQ(c.WriteExternal({&byte, 1}, release, nullptr).error, Error::kBrokenPipe);
+  EXPECT_EQ(c.Write("x").error, Error::kBrokenPipe);
+  EXPECT_EQ(c.writable_bytes(), 0u);
+}
+
+// Section 3.10.4: a FIN asked for in SYN-RECEIVED goes out when the handshake is done.
+TEST_P(UserTest, ShutDownInSynReceived) {
+  Connection c = Connect();
+  Give(SynOf(Seq(peer_isn_)));
+  ASSERT_EQ(c.state(), TcpState::kSynReceived);
+  TakeSent();
+  EXPECT_EQ(c.Shutdown(ShutdownHow::kWrite), Error::kNone);
+  Poll();
+  EXPECT_EQ(c.state(), TcpState::kSynReceived);
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  Give(Flags("A").SeqNo(P(0)).AckNo(O(0)));
+  EXPECT_EQ(c.state(), TcpState::kFinWait1);
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("FA"), HasSeq(O(0))));
+}
+
+// TCP_LINGER2 negative: nobody waits for the peer's FIN.
+TEST_P(UserTest, ANegativeLinger2ResetsWhatIsHalfClosedAlready) {
+  listen_options_.linger2_s = -1;
+  Connection c = Open();
+  c.Shutdown(ShutdownHow::kWrite);
+  Poll();
+  TakeSent();
+  Give(Ack());
+  ASSERT_EQ(c.state(), TcpState::kFinWait2);
+  c.Close();
+  Poll();
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("RA"), HasSeq(O(1))));
+  EXPECT_EQ(Count(Counter::TcpExtTCPAbortOnLinger), 1u);
+  ExpectNothingLeft();
+}
+
+TEST_P(UserTest, APeekByCopyLeavesTheBytesAndStopsAtTheUrgentOne) {
+  Open();
+  std::array<uint8_t, 10> buffer{};
+  EXPECT_EQ(tcp(c_)->PeekCopy(buffer).error, Error::kAgain);
+  Give(Ack().Flags("AU").Data("abXde").Urgent(3));
+  EXPECT_EQ(tcp(c_)->PeekCopy(buffer).bytes, 2u);
+  EXPECT_EQ(tcp(c_)->PeekCopy(std::span(buffer).first(1)).bytes, 1u);
+  EXPECT_EQ(Read(c_), "ab");
+  EXPECT_EQ(Read(c_), "de");
+  Give(Ack().Flags("FA"));
+  const IoResult end = tcp(c_)->PeekCopy(buffer);
+  EXPECT_EQ(end.error, Error::kNone);
+  EXPECT_EQ(end.bytes, 0u);
+}
+
+// What the network said is the better reason than that nobody answered (RFC 1122 section 4.2.3.9).
+TEST_P(IcmpTest, ASoftErrorIsTheReasonWhenTheTimeIsOver) {
+  options_.sysctls.tcp_retries2 = 2;
+  Open();
+  c_.Write("x");
+  Poll();
+  Icmp(IcmpError::Kind::kHostUnreachable, O(0));
+  EXPECT_EQ(app_.closed, 0);
+  AdvanceBy(Duration::Seconds(60));
+  EXPECT_EQ(app_.closed, 1);
+  EXPECT_EQ(app_.closed_why, Error::kHostUnreachable);
+}
+
 }  // namespace
 }  // namespace usher::test

@@ -250,5 +250,24 @@ TEST(BbrTest, BeforeARoundTripIsKnownTheFirstWindowGoesInAMillisecond) {
             100'000ull * Bbr::kHighGain / Bbr::kUnit);
 }
 
+// After a pause the rate is the pipe's, whichever phase the pause came in.
+TEST(BbrTest, ARestartIsPacedByThePipesWidth) {
+  Pipe pipe(1'250'000, Duration::Millis(20));
+  pipe.RunFor(Duration::Seconds(3));
+  ASSERT_EQ(pipe.bbr.mode(), Mode::kProbeBandwidth);
+  const auto width = static_cast<double>(pipe.bbr.bandwidth());
+  double most = 0;
+  for (int i = 0; i < 40; ++i) {
+    pipe.RunFor(Duration::Millis(10));
+    most = std::max(most,
+                    static_cast<double>(pipe.bbr.PacingRate(kInitialWindow, Duration::Millis(20))));
+    Bbr restarted = pipe.bbr;
+    restarted.OnRestart();
+    EXPECT_NEAR(static_cast<double>(restarted.PacingRate(kInitialWindow, Duration::Millis(20))),
+                width * 0.99, width * 0.05);
+  }
+  EXPECT_GT(most, width * 1.15) << "while it probes for more";
+}
+
 }  // namespace
 }  // namespace usher

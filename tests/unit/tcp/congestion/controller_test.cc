@@ -44,6 +44,7 @@ TEST_F(ControllerTest, NamesAreLinuxs) {
   }
   EXPECT_FALSE(ParseCongestionAlgorithm("Cubic").has_value());
   EXPECT_FALSE(ParseCongestionAlgorithm("").has_value());
+  EXPECT_EQ(CongestionAlgorithmName(static_cast<CongestionAlgorithm>(200)), "");
 }
 
 TEST_F(ControllerTest, SlowStartDoublesARoundTrip) {
