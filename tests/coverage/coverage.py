@@ -38,7 +38,7 @@ def build(folder, jobs):
     function that takes it in, on lines where no branch is to be seen."""
     if not (folder / 'build.ninja').exists():
         subprocess.run(['meson', 'setup', folder, '-Db_coverage=true', '--buildtype=debug',
-                        '-Dcpp_args=-O1,-fno-early-inlining', '-Ddpdk=disabled'],
+                        '-Dcpp_args=-O1 -fno-early-inlining', '-Ddpdk=disabled'],
                        cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(['ninja', '-C', folder, f'-j{jobs}', *PROGRAMS], check=True)
     for notes in folder.rglob('*.gcno'):  # of files that are no more
