@@ -52,6 +52,7 @@ class Bench:
         self.prefix = f'usher-bench-{os.getpid()}'
         self.rows = []
         self.count = 0
+        self.pages = ['--no-huge']
 
     def close(self):
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -60,7 +61,7 @@ class Bench:
 
     def eal(self, core, vdev):
         self.count += 1
-        return ['-l', str(core), '--no-huge', '-m', '512', '--no-pci',
+        return ['-l', str(core), *self.pages, '-m', '512', '--no-pci',
                 f'--file-prefix={self.prefix}-{self.count}', f'--vdev={vdev}']
 
     # ---- servers ----
@@ -177,6 +178,25 @@ class Bench:
                   [self.virtio_run(self.reflector, more) for _ in range(self.arguments.runs)],
                   'answers_per_second')
 
+    def on_hugepages(self):
+        """The same as over virtio, with memory in pages of 2 MiB on both sides."""
+        setting = Path('/proc/sys/vm/nr_hugepages')
+        before = setting.read_text()
+        pages, self.pages = self.pages, ['--in-memory', '--single-file-segments']
+        try:
+            setting.write_text('600')
+            if int(setting.read_text()) < 600:
+                print('hugepages: the kernel has not enough memory in one piece')
+                return
+            for what, mode in (('requests, kept', 'rps'), ('SYNs answered', 'syn-flood')):
+                more = ['--mode', mode] + (['--path', f'/bytes/{BODY}'] if mode == 'rps' else [])
+                self.keep('usherd', 'virtio, hugepages', what,
+                          [self.virtio_run(self.usherd, more) for _ in range(self.arguments.runs)],
+                          'answers_per_second')
+        finally:
+            self.pages = pages
+            setting.write_text(before)
+
     def virtio_run(self, server, more):
         socket = self.directory / f'vhost-{self.count}.sock'
         load = self.load(f'net_vhost0,iface={socket}', *more)
@@ -198,7 +218,7 @@ class Bench:
             print(f'{BENCHES[name]:45} {bench["cycles"]:14,.0f} cycles', flush=True)
 
     def ratios(self):
-        """Of medians: usherd's to nginx's on veth, and what the stack leaves of the bare port."""
+        """Of medians: usherd's to nginx's on veth, what the stack leaves of the bare port, hugepages."""
         found = {(r['what'], r['server'], r['link']): r['median'] for r in self.rows}
         ratios = {}
         for what in ('requests, kept', 'connections'):
@@ -207,6 +227,10 @@ class Bench:
         ratios['SYNs answered: usherd / bare return, virtio'] = (
             found['SYNs answered', 'usherd', 'virtio'] /
             found['SYNs answered', 'bare return (testpmd)', 'virtio'])
+        for what in ('requests, kept', 'SYNs answered'):
+            if (what, 'usherd', 'virtio, hugepages') in found:
+                ratios[f'{what}: hugepages / without, virtio'] = (
+                    found[what, 'usherd', 'virtio, hugepages'] / found[what, 'usherd', 'virtio'])
         return {name: round(ratio, 2) for name, ratio in ratios.items()}
 
 
@@ -226,6 +250,7 @@ def measure(arguments):
     try:
         bench.on_veth()
         bench.on_virtio()
+        bench.on_hugepages()
         bench.in_process()
     finally:
         bench.close()
