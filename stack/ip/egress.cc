@@ -25,9 +25,13 @@ void WriteTcpChecksum(uint8_t* tcp, const TcpSend& send, bool by_port) {
     StoreRaw(tcp + kTcpChecksumAt, checksum::Fold(pseudo));
     return;
   }
-  StoreRaw<uint16_t>(tcp + kTcpChecksumAt, 0);
-  const uint32_t header = checksum::Sum({tcp, send.header_length}, pseudo);
-  Store16(tcp + kTcpChecksumAt, checksum::Finish(checksum::Add(header, send.payload_sum)));
+  uint32_t header = send.header_sum;
+  if (header == 0) {
+    StoreRaw<uint16_t>(tcp + kTcpChecksumAt, 0);
+    header = checksum::Sum({tcp, send.header_length});
+  }
+  const uint32_t sum = checksum::Add(checksum::Add(header, pseudo), send.payload_sum);
+  Store16(tcp + kTcpChecksumAt, checksum::Finish(sum));
 }
 
 // Writes the IPv4 header of a TCP packet. What Ipv4Header::Emit does, with the checksum taken from
@@ -40,9 +44,9 @@ void WriteIpv4Header(uint8_t* ip, const TcpSend& send, uint16_t total_length, ui
   const auto third = BigEndian(static_cast<uint32_t>(ttl) << 24 | uint32_t{IpProtocol::kTcp} << 16);
   const auto src = LoadRaw<uint32_t>(send.local.bytes().data() + 12);
   const auto dst = LoadRaw<uint32_t>(send.remote.bytes().data() + 12);
-  const uint32_t sum =
-      checksum::Add(checksum::Add(first, second), checksum::Add(third, checksum::Add(src, dst)));
-  const auto inverted = static_cast<uint16_t>(~checksum::Fold(sum));
+  const uint64_t sum = uint64_t{first} + second + third + src + dst;
+  const auto inverted = static_cast<uint16_t>(
+      ~checksum::Fold(checksum::Add(static_cast<uint32_t>(sum), static_cast<uint32_t>(sum >> 32))));
   StoreRaw(ip, first);
   StoreRaw(ip + 4, second);
   StoreRaw(ip + 8, third | BigEndian(uint32_t{BigEndian(inverted)}));
@@ -66,9 +70,11 @@ int Egress::FindHop(const IpAddress& local, const IpAddress& remote, IpAddress* 
     if (!hop) continue;
     // Many hosts are no peer of a connection (RFC 9293 MUST-46).
     if (remote.is_v4() && interface.addresses().IsSubnetBroadcast4(remote.v4())) return -1;
-    const int merit = hop->prefix_length + (interface.addresses().Has(local) ? 1000 : 0);
-    if (merit <= best) continue;
-    best = merit;
+    if (interfaces_.size() > 1) {  // else there is nothing to weigh against
+      const int merit = hop->prefix_length + (interface.addresses().Has(local) ? 1000 : 0);
+      if (merit <= best) continue;
+      best = merit;
+    }
     *next_hop = hop->address;
     chosen = static_cast<int>(i);
   }
@@ -88,6 +94,9 @@ bool Egress::FindPath(const IpAddress& local, const IpAddress& remote, Path* pat
 }
 
 uint16_t Egress::RouteMtu(const IpAddress& local, const IpAddress& remote) const {
+  // Input has let it in, so it may be a peer; and a gateway reaches whatever is not on the link.
+  if (interfaces_.size() == 1 && remote.is_v4() && interfaces_[0]->routes().HasGateway4())
+    return interfaces_[0]->mtu(Family::kIpv4);
   IpAddress next_hop;
   const int chosen = FindHop(local, remote, &next_hop);
   return chosen < 0 ? 0 : interfaces_[static_cast<size_t>(chosen)]->mtu(remote.family());
@@ -151,7 +160,8 @@ bool Egress::Begin(const Path& path, Family family, TxFrame* frame, bool control
   Link& link = interfaces_[path.interface]->link();
   if (!(control ? link.AllocateControl(&frame->packet) : link.Allocate(&frame->packet)))
     return false;
-  frame->l4 = frame->packet.data + link.header_size() + IpHeaderSize(family == Family::kIpv4);
+  frame->ip_size = IpHeaderSize(family == Family::kIpv4);
+  frame->l4 = frame->packet.data + link.header_size() + frame->ip_size;
   frame->room = static_cast<uint32_t>(RoomOf(frame->packet.handle) + kBufferRoom - frame->l4);
   frame->pool = &link.pool();
   frame->path = path;
@@ -164,6 +174,7 @@ bool Egress::BeginReply(L4Packet& received, TxFrame* frame) {
   frame->pool = &link.pool();
   frame->path = {.interface = received.interface, .valid = true};
   frame->reply = true;
+  frame->ip_size = IpHeaderSize(received.source.is_v4());
   const EthernetView ethernet = *EthernetView::Parse({received.packet.data, 18});
   const size_t link_size = ethernet.header_size();
   if (received.packet.handle != nullptr) {
@@ -174,7 +185,7 @@ bool Egress::BeginReply(L4Packet& received, TxFrame* frame) {
     std::memcpy(frame->packet.data, received.packet.data, link_size);
   }
   link.TurnRound(frame->packet.data);
-  frame->l4 = frame->packet.data + link_size + IpHeaderSize(received.source.is_v4());
+  frame->l4 = frame->packet.data + link_size + frame->ip_size;
   frame->room = static_cast<uint32_t>(RoomOf(frame->packet.handle) + kBufferRoom - frame->l4);
   return true;
 }
@@ -182,26 +193,26 @@ bool Egress::BeginReply(L4Packet& received, TxFrame* frame) {
 void Egress::CommitTcp(TxFrame& frame, const TcpSend& send) {
   Interface& interface = *interfaces_[frame.path.interface];
   Link& link = interface.link();
-  const bool v4 = send.remote.is_v4();
-  const uint8_t ip_size = IpHeaderSize(v4);
+  const uint8_t ip_size = frame.ip_size;
+  const bool v4 = ip_size == Ipv4Header::kSize;
   uint8_t* const ip = frame.l4 - ip_size;
   const auto l2_size = static_cast<uint8_t>(ip - frame.packet.data);
   const auto l4_size = static_cast<uint16_t>(send.header_length + send.payload_length);
 
   const uint16_t offloads = link.tx_flags();
   WriteTcpChecksum(frame.l4, send, send.tso_mss != 0 || (offloads & kTxTcpChecksum) != 0);
-  TxPacket packet{.data = frame.packet.data,
-                  .handle = frame.packet.handle,
-                  .length = static_cast<uint16_t>(l2_size + ip_size + l4_size),
-                  .flags = static_cast<uint8_t>(offloads & kTxTcpChecksum),
-                  .l2_length = l2_size,
-                  .l3_length = ip_size,
-                  .l4_length = static_cast<uint8_t>(send.header_length),
-                  .tso_mss = send.tso_mss};
+  const TxPacket packet{
+      .data = frame.packet.data,
+      .handle = frame.packet.handle,
+      .length = static_cast<uint16_t>(l2_size + ip_size + l4_size),
+      .flags = static_cast<uint8_t>((offloads & kTxTcpChecksum) | (v4 ? kTxIpv4 : 0)),
+      .l2_length = l2_size,
+      .l3_length = ip_size,
+      .l4_length = static_cast<uint8_t>(send.header_length),
+      .tso_mss = send.tso_mss};
   if (v4) {
     WriteIpv4Header(ip, send, static_cast<uint16_t>(ip_size + l4_size),
                     send.hop_limit != 0 ? send.hop_limit : default_ttl_);
-    packet.flags |= kTxIpv4;
     counters_.Add(Counter::IpOutRequests);
     counters_.Add(Counter::IpOutTransmits);
     counters_.Add(Counter::IpExtOutOctets, ip_size + l4_size);

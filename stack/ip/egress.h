@@ -40,7 +40,8 @@ struct TxFrame {
   Packet packet;
   PacketPool* pool = nullptr;
   Path path;
-  bool reply = false;  // link header is that of the packet answered, turned round
+  bool reply = false;   // link header is that of the packet answered, turned round
+  uint8_t ip_size = 0;  // of the IP header before l4
 };
 
 // The transport's part of a packet, for CommitTcp.
@@ -54,6 +55,9 @@ struct TcpSend {
   uint8_t tos = 0;        // with ECN bits
   uint16_t tso_mss = 0;   // not 0: the port cuts the payload into segments of so many bytes
   uint8_t hop_limit = 0;  // 0: the default
+  // Partial sum of TCP header and options, with a checksum of zero; 0, which no header has: to be
+  // read back from the frame.
+  uint32_t header_sum = 0;
 };
 
 class Egress {
@@ -73,7 +77,8 @@ class Egress {
   bool FindPath(const IpAddress& local, const IpAddress& remote, Path* path);
 
   // As FindPath, but only looks: the largest IP packet on the way, 0 if there is no route. What a
-  // stranger's SYN may ask for: it makes no neighbour entry.
+  // stranger's SYN may ask for: it makes no neighbour entry. `remote` is the source of a packet
+  // that was received.
   uint16_t RouteMtu(const IpAddress& local, const IpAddress& remote) const;
 
   // The source address for an active open to `remote` (RFC 6724 in short: same family, on-link

@@ -138,6 +138,7 @@ class Interface final : private NeighbourHost {
   bool ReceiveIpv4(const RxFrame& frame, Ingress& out);
   bool ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingress& out);
   bool DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out);
+  bool DeliverOther4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out);
   void RefuseUdp4(const RxFrame& frame, const Ipv4View& ip);
   bool ReceiveIpv6(const RxFrame& frame, Ingress& out);
   void HearImpostor(const RxFrame& frame, const Ipv6View& ip);

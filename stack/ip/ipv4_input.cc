@@ -107,21 +107,8 @@ bool Interface::ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingre
 }
 
 bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out) {
-  if (ip.protocol() != IpProtocol::kTcp) [[unlikely]] {
-    switch (ip.protocol()) {
-      case IpProtocol::kIcmp:
-        counters_.Add(Counter::IpInDelivers);
-        return icmpv4_.Receive(frame, ip, cast == Cast::kMulticast, out);
-      case IpProtocol::kUdp:
-        if (cast == Cast::kUs) RefuseUdp4(frame, ip);
-        return false;
-      default:
-        counters_.Add(Counter::IpInUnknownProtos);
-        icmpv4_.SendError(frame, ip, cast == Cast::kMulticast, Icmpv4Type::kDestinationUnreachable,
-                          Icmpv4Unreachable::kProtocol);
-        return false;
-    }
-  }
+  if (ip.protocol() != IpProtocol::kTcp) [[unlikely]]
+    return DeliverOther4(frame, ip, cast, out);
   counters_.Add(Counter::IpInDelivers);
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
@@ -137,6 +124,22 @@ bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast,
   segment.source = ip.src();
   segment.destination = ip.dst();
   return true;
+}
+
+bool Interface::DeliverOther4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out) {
+  switch (ip.protocol()) {
+    case IpProtocol::kIcmp:
+      counters_.Add(Counter::IpInDelivers);
+      return icmpv4_.Receive(frame, ip, cast == Cast::kMulticast, out);
+    case IpProtocol::kUdp:
+      if (cast == Cast::kUs) RefuseUdp4(frame, ip);
+      return false;
+    default:
+      counters_.Add(Counter::IpInUnknownProtos);
+      icmpv4_.SendError(frame, ip, cast == Cast::kMulticast, Icmpv4Type::kDestinationUnreachable,
+                        Icmpv4Unreachable::kProtocol);
+      return false;
+  }
 }
 
 // No UDP lives here: every port is unreachable, if the datagram is one at all.

@@ -13,10 +13,13 @@ Routes::Routes(const NetworkLimits& limits, const NeighbourCache& neighbours)
 }
 
 void Routes::AddPrefix(const IpAddress& prefix, int length) {
-  prefixes_.push_back({prefix, length, Instant::Never()});
+  prefixes_.push_back({IpPrefix(prefix, length), Instant::Never()});
 }
 
-void Routes::AddGateway(const IpAddress& gateway) { gateways_.push_back(gateway); }
+void Routes::AddGateway(const IpAddress& gateway) {
+  gateways_.push_back(gateway);
+  has_gateway4_ = has_gateway4_ || gateway.is_v4();
+}
 
 bool Routes::HasGateway6() const {
   return std::any_of(gateways_.begin(), gateways_.end(),
@@ -24,15 +27,17 @@ bool Routes::HasGateway6() const {
 }
 
 void Routes::LearnPrefix(Instant now, const IpAddress& prefix, int length, Duration lifetime) {
-  if (length < 1 || prefix.is_link_local() || prefix.is_multicast()) return;
+  const bool v4 = prefix.is_v4();
+  if (length < 1 || length > (v4 ? 32 : 128)) return;
+  if (prefix.is_link_local() || prefix.is_multicast()) return;
   const auto known = std::find_if(learnt_.begin(), learnt_.end(), [&](const Prefix& p) {
-    return p.length == length && p.prefix.InPrefix(prefix, length);
+    return p.prefix.length() == length && p.prefix.Contains(prefix, v4);
   });
   if (known != learnt_.end()) {
     known->until = now + lifetime;
     if (lifetime == Duration()) learnt_.erase(known);
   } else if (lifetime > Duration() && learnt_.size() < max_learnt_) {
-    learnt_.push_back({prefix, length, now + lifetime});
+    learnt_.push_back({IpPrefix(prefix, length), now + lifetime});
   }
 }
 
@@ -50,13 +55,13 @@ bool Routes::LearnRouter(Instant now, const IpAddress& router, Duration lifetime
   return true;
 }
 
-std::optional<int> Routes::LongestPrefix(Instant now, const IpAddress& remote) const {
+int Routes::LongestPrefix(Instant now, const IpAddress& remote, bool v4) const {
   int best = -1;
   for (const Prefix& p : prefixes_)
-    if (p.length > best && remote.InPrefix(p.prefix, p.length)) best = p.length;
+    if (p.prefix.length() > best && p.prefix.Contains(remote, v4)) best = p.prefix.length();
   for (const Prefix& p : learnt_)
-    if (p.length > best && now < p.until && remote.InPrefix(p.prefix, p.length)) best = p.length;
-  if (best < 0) return std::nullopt;
+    if (p.prefix.length() > best && now < p.until && p.prefix.Contains(remote, v4))
+      best = p.prefix.length();
   return best;
 }
 
@@ -74,19 +79,18 @@ const Routes::Router* Routes::ChooseRouter(Instant now) const {
 }
 
 std::optional<Routes::Hop> Routes::Find(Instant now, const IpAddress& remote) const {
-  if (remote.is_multicast() || remote.is_unspecified() || remote.is_broadcast() ||
-      remote.is_loopback())
-    return std::nullopt;
-  if (const auto length = LongestPrefix(now, remote)) return Hop{remote, *length};
+  if (!remote.is_unicast()) return std::nullopt;
+  const bool v4 = remote.is_v4();
+  if (const int length = LongestPrefix(now, remote, v4); length >= 0) return Hop{remote, length};
   for (const IpAddress& gateway : gateways_)
-    if (gateway.is_v4() == remote.is_v4()) return Hop{gateway, 0};
-  if (remote.is_v4()) return std::nullopt;
+    if (gateway.is_v4() == v4) return Hop{gateway, 0};
+  if (v4) return std::nullopt;
   if (const Router* router = ChooseRouter(now)) return Hop{router->address, 0};
   return std::nullopt;
 }
 
 bool Routes::IsOnLink(Instant now, const IpAddress& address) const {
-  return LongestPrefix(now, address).has_value();
+  return LongestPrefix(now, address, address.is_v4()) >= 0;
 }
 
 Instant Routes::NextDeadline() const {

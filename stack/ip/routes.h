@@ -24,6 +24,7 @@ class Routes {
   // As configured.
   void AddPrefix(const IpAddress& prefix, int length);
   void AddGateway(const IpAddress& gateway);
+  bool HasGateway4() const { return has_gateway4_; }
   bool HasGateway6() const;
 
   // From router advertisements (RFC 4861 section 6.3.4). A lifetime of zero forgets. Beyond the
@@ -57,8 +58,7 @@ class Routes {
 
  private:
   struct Prefix {
-    IpAddress prefix;
-    int length;
+    IpPrefix prefix;
     Instant until;
   };
   struct Router {
@@ -66,7 +66,7 @@ class Routes {
     Instant until;
   };
 
-  std::optional<int> LongestPrefix(Instant now, const IpAddress& remote) const;
+  int LongestPrefix(Instant now, const IpAddress& remote, bool v4) const;  // -1: none
   const Router* ChooseRouter(Instant now) const;
 
   const NeighbourCache& neighbours_;
@@ -74,6 +74,7 @@ class Routes {
   uint32_t max_routers_;
   std::vector<Prefix> prefixes_;
   std::vector<IpAddress> gateways_;
+  bool has_gateway4_ = false;
   std::vector<Prefix> learnt_;
   std::vector<Router> routers_;
 };

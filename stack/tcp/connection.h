@@ -335,7 +335,7 @@ class TcpConnection {
   void AckSent();
   uint32_t SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const;
   uint32_t SackOptionSize(const TcpContext& ctx) const;
-  size_t WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out);
+  void WriteOptions(const TcpContext& ctx, uint32_t length, checksum::SummedWriter& out);
   Seq AcceptableSeq() const;
   void SendBare(TcpContext& ctx, Seq seq, uint16_t flags);
   void SendAck(TcpContext& ctx);

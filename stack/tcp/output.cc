@@ -250,10 +250,10 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   h.window = AdvertiseWindow(ctx);
   if (urgent_.sending) [[unlikely]]
     MarkUrgent(seq, &h);
-  const size_t options_size =
-      WriteOptions(ctx, tso_mss == 0 ? length : tso_mss, frame.l4 + TcpHeader::kSize);
-  h.Emit(frame.l4, options_size);
-  const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size);
+  checksum::SummedWriter options(frame.l4 + TcpHeader::kSize);
+  WriteOptions(ctx, tso_mss == 0 ? length : tso_mss, options);
+  const uint32_t header_sum = checksum::Add(h.Emit(frame.l4, options.size()), options.sum());
+  const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options.size());
   uint32_t sum = 0;
   if (tso_mss != 0) [[unlikely]]
     FillLarge(ctx, frame, header_length, seq, length);
@@ -267,7 +267,8 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
                                .payload_sum = sum,
                                .tos = tos,
                                .tso_mss = tso_mss,
-                               .hop_limit = options_.hop_limit});
+                               .hop_limit = options_.hop_limit,
+                               .header_sum = header_sum});
   AckSent();
 }
 
@@ -295,15 +296,15 @@ uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
 // Options of a segment after the handshake: timestamps, and SACK blocks (RFC 2018), the first of
 // which is a D-SACK if there is a duplicate to tell of (RFC 2883).
 // `length` bytes of payload must still fit behind them.
-size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8_t* out) {
-  size_t size = 0;
+void TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length,
+                                 checksum::SummedWriter& out) {
   if (options_in_use_.timestamps)
-    size = EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
+    EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
   if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) [[likely]]
-    return size;
+    return;
   TcpOptions o;
   const uint32_t room = length < mss_ ? mss_ - length : 0;
-  if (room < kSackHeaderSize + kSackBlockSize) return size;  // what was sent before may be longer
+  if (room < kSackHeaderSize + kSackBlockSize) return;  // what was sent before may be longer
   const uint32_t most = std::min<uint32_t>(options_in_use_.timestamps ? 3 : 4,
                                            (room - kSackHeaderSize) / kSackBlockSize);
   if (has_dsack_) {
@@ -312,7 +313,7 @@ size_t TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length, uint8
   }
   const auto rest = std::span(o.sack).subspan(o.sack_count, most - o.sack_count);
   o.sack_count = static_cast<uint8_t>(o.sack_count + SackBlocks(ctx, rest));
-  return size + o.Emit(out + size);
+  o.Emit(out);
 }
 
 void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {

@@ -16,12 +16,13 @@ void SendReset(Egress& egress, Counters& counters, Segment& s) {
   }
   TxFrame frame;
   if (!egress.BeginReply(*s.packet, &frame)) return;
-  h.Emit(frame.l4);
+  const uint32_t sum = h.Emit(frame.l4);
   egress.CommitTcp(frame, {.local = s.tuple.local,
                            .remote = s.tuple.remote,
                            .header_length = TcpHeader::kSize,
                            .payload_length = 0,
-                           .payload_sum = 0});
+                           .payload_sum = 0,
+                           .header_sum = sum});
   counters.Add(Counter::TcpOutSegs);
   counters.Add(Counter::TcpOutRsts);
 }

@@ -150,17 +150,17 @@ void TimeWaitTable::Acknowledge(TcpContext& ctx, uint32_t index) {
   h.ack = r.rcv_nxt;
   h.flags = TcpFlags::kAck;
   h.window = static_cast<uint16_t>(r.rcv_wnd >> r.rcv_wscale);
-  size_t options_size = 0;
+  checksum::SummedWriter options(frame.l4 + TcpHeader::kSize);
   if (r.timestamps)
-    options_size = EmitTimestampsOnly(frame.l4 + TcpHeader::kSize,
-                                      {TimestampClock(ctx.now) + r.ts_offset, r.ts_recent});
-  h.Emit(frame.l4, options_size);
+    EmitTimestampsOnly(options, {TimestampClock(ctx.now) + r.ts_offset, r.ts_recent});
+  const uint32_t sum = h.Emit(frame.l4, options.size());
   ctx.egress.CommitTcp(frame,
                        {.local = tuple.local,
                         .remote = tuple.remote,
-                        .header_length = static_cast<uint16_t>(TcpHeader::kSize + options_size),
+                        .header_length = static_cast<uint16_t>(TcpHeader::kSize + options.size()),
                         .payload_length = 0,
-                        .payload_sum = 0});
+                        .payload_sum = 0,
+                        .header_sum = checksum::Add(sum, options.sum())});
   ctx.counters.Add(Counter::TcpOutSegs);
 }
 

@@ -91,6 +91,15 @@ class IpAddress {
     return high == 0 && BigEndian(a[1] ^ b[1]) >> (128 - bits) == 0;
   }
 
+  // A host's own address: not multicast, unspecified, 255.255.255.255 or loopback.
+  constexpr bool is_unicast() const {
+    if (is_v4()) {
+      const uint32_t a = v4();
+      return a >> 28 != 0xe && a != 0 && a != 0xffffffff && a >> 24 != 127;
+    }
+    return !is_multicast() && !is_unspecified() && !is_loopback();
+  }
+
   std::string ToString() const;  // RFC 5952 form for IPv6
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
   friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
@@ -100,9 +109,40 @@ class IpAddress {
   }
 
  private:
+  friend class IpPrefix;
   using Words = std::array<uint64_t, 2>;  // one test for two words, not for twelve bytes
 
   alignas(4) std::array<uint8_t, 16> bytes_{};
+};
+
+// A prefix to compare many addresses with: what IpAddress::InPrefix says, without its arithmetic.
+class IpPrefix {
+ public:
+  // `length` of 0 to 32 or 128 bits; the bits of `network` beyond it do not matter.
+  constexpr IpPrefix(const IpAddress& network, int length)
+      : length_(length), v4_(network.is_v4()), network_(std::bit_cast<Words>(network.bytes_)) {
+    const int bits = v4_ ? 96 + length : length;
+    mask_[0] = BigEndian(bits >= 64 ? ~uint64_t{0} : ~(~uint64_t{0} >> bits));
+    mask_[1] = BigEndian(bits >= 128  ? ~uint64_t{0}
+                         : bits <= 64 ? uint64_t{0}
+                                      : ~(~uint64_t{0} >> (bits - 64)));
+  }
+
+  int length() const { return length_; }
+  // `v4` is address.is_v4(), which whoever asks many prefixes asks once.
+  bool Contains(const IpAddress& address, bool v4) const {
+    const auto a = std::bit_cast<Words>(address.bytes_);
+    return v4 == v4_ &&
+           (((a[0] ^ network_[0]) & mask_[0]) | ((a[1] ^ network_[1]) & mask_[1])) == 0;
+  }
+
+ private:
+  using Words = IpAddress::Words;
+
+  int length_;
+  bool v4_;
+  Words network_;
+  Words mask_;
 };
 
 // The name of a connection, seen from our side. Ports in host order.

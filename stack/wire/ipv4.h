@@ -47,7 +47,11 @@ class Ipv4View {
   ByteSpan payload() const { return {p_ + header_size(), total_length() - header_size()}; }
   ByteSpan packet() const { return {p_, total_length()}; }  // without padding
 
-  bool VerifyChecksum() const { return checksum::IsIntact(checksum::Sum(header())); }
+  bool VerifyChecksum() const {
+    if (header_size() == kMinHeaderSize) [[likely]]  // of a length that the compiler knows
+      return checksum::IsIntact(checksum::Sum({p_, kMinHeaderSize}));
+    return checksum::IsIntact(checksum::Sum(header()));
+  }
 
  private:
   explicit Ipv4View(const uint8_t* p) : p_(p) {}

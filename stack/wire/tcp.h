@@ -99,21 +99,26 @@ struct TcpHeader {
   uint16_t urgent = 0;
 
   // Writes kSize bytes at `out` with a checksum of zero, for `options_size` bytes of options (a
-  // multiple of 4, at most 40) that the caller writes behind them. Returns kSize.
-  size_t Emit(uint8_t* out, size_t options_size = 0) const {
-    Store32(out, static_cast<uint32_t>(src_port) << 16 | dst_port);
-    Store32(out + 4, seq.value());
-    Store32(out + 8, ack.value());
-    Store32(out + 12, static_cast<uint32_t>((kSize + options_size) / 4 << 28) |
-                          static_cast<uint32_t>(flags) << 16 | window);
-    Store32(out + 16, urgent);
-    return kSize;
+  // multiple of 4, at most 40) that the caller writes behind them. Returns their partial sum.
+  uint32_t Emit(uint8_t* out, size_t options_size = 0) const {
+    checksum::SummedWriter w(out);
+    w.Put32(static_cast<uint32_t>(src_port) << 16 | dst_port);
+    w.Put32(seq.value());
+    w.Put32(ack.value());
+    w.Put32(static_cast<uint32_t>((kSize + options_size) / 4 << 28) |
+            static_cast<uint32_t>(flags) << 16 | window);
+    w.Put32(urgent);
+    return w.sum();
   }
 
-  // Emits header and options; returns kSize + options.EmitSize().
-  size_t Emit(uint8_t* out, const TcpOptions& options) const {
-    const size_t options_size = options.Emit(out + kSize);
-    return Emit(out, options_size) + options_size;
+  // Emits header and options; returns kSize + options.EmitSize(), and in *sum, if that is wanted,
+  // the partial sum of them.
+  size_t Emit(uint8_t* out, const TcpOptions& options, uint32_t* sum = nullptr) const {
+    checksum::SummedWriter w(out + kSize);
+    options.Emit(w);
+    const uint32_t header = Emit(out, w.size());
+    if (sum != nullptr) *sum = checksum::Add(header, w.sum());
+    return kSize + w.size();
   }
 };
 

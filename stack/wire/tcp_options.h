@@ -9,6 +9,7 @@
 
 #include "stack/base/seq.h"
 #include "stack/wire/bytes.h"
+#include "stack/wire/checksum.h"
 
 namespace usher {
 
@@ -76,16 +77,21 @@ struct TcpOptions {
 
   // Bytes that Emit writes: a multiple of 4. More than kMaxSize does not fit into a segment.
   size_t EmitSize() const;
-  // Writes EmitSize() bytes at `out` and returns their number.
-  size_t Emit(uint8_t* out) const;
+  // Writes EmitSize() bytes.
+  void Emit(checksum::SummedWriter& out) const;
+  size_t Emit(uint8_t* out) const {  // returns their number
+    checksum::SummedWriter w(out);
+    Emit(w);
+    return w.size();
+  }
 
  private:
   void ParseEach(ByteSpan options, bool syn);
   void ReadOne(uint8_t kind, const uint8_t* value, size_t size, bool syn);
   void ReadSack(const uint8_t* value, size_t size);
   void ReadFastOpen(const uint8_t* cookie, size_t size, bool is_experimental);
-  uint8_t* EmitSack(uint8_t* out) const;
-  uint8_t* EmitFastOpen(uint8_t* out) const;
+  void EmitSack(checksum::SummedWriter& out) const;
+  size_t EmitFastOpen(uint8_t* out) const;
   void SetWindowScale(uint8_t received) {
     window_scale_clamped = received > kMaxWindowScale;
     window_scale = std::min(received, kMaxWindowScale);
@@ -94,11 +100,10 @@ struct TcpOptions {
 
 // The options of nearly every segment of an established connection: NOP NOP timestamps.
 inline constexpr size_t kTimestampsOnlySize = 12;
-inline size_t EmitTimestampsOnly(uint8_t* out, TcpTimestamps timestamps) {
-  Store32(out, 0x0101080a);
-  Store32(out + 4, timestamps.value);
-  Store32(out + 8, timestamps.echo);
-  return kTimestampsOnlySize;
+inline void EmitTimestampsOnly(checksum::SummedWriter& out, TcpTimestamps timestamps) {
+  out.Put32(0x0101080a);
+  out.Put32(timestamps.value);
+  out.Put32(timestamps.echo);
 }
 
 inline TcpOptions TcpOptions::Parse(ByteSpan options, bool syn) {
@@ -198,40 +203,29 @@ inline size_t TcpOptions::EmitSize() const {
   return size;
 }
 
-inline size_t TcpOptions::Emit(uint8_t* out) const {
-  uint8_t* p = out;
-  if (mss) {
-    Store32(p, 0x02040000u | *mss);
-    p += 4;
-  }
+inline void TcpOptions::Emit(checksum::SummedWriter& out) const {
+  if (mss) out.Put32(0x02040000u | *mss);
   if (timestamps) {
-    p += EmitTimestampsOnly(p, *timestamps);
-    if (sack_permitted) Store16(p - kTimestampsOnlySize, 0x0402);
+    out.Put32(sack_permitted ? 0x0402080a : 0x0101080a);
+    out.Put32(timestamps->value);
+    out.Put32(timestamps->echo);
   } else if (sack_permitted) {
-    Store32(p, 0x01010402);
-    p += 4;
+    out.Put32(0x01010402u);
   }
-  if (window_scale) {
-    Store32(p, 0x01030300u | *window_scale);
-    p += 4;
-  }
-  if (sack_count != 0) p = EmitSack(p);
-  if (fast_open) p = EmitFastOpen(p);
-  return static_cast<size_t>(p - out);
+  if (window_scale) out.Put32(0x01030300u | *window_scale);
+  if (sack_count != 0) EmitSack(out);
+  if (fast_open) out.Skip(EmitFastOpen(out.position()));
 }
 
-inline uint8_t* TcpOptions::EmitSack(uint8_t* out) const {
-  Store32(out, 0x01010500u | (2u + sack_count * 8u));
-  out += 4;
+inline void TcpOptions::EmitSack(checksum::SummedWriter& out) const {
+  out.Put32(0x01010500u | (2u + sack_count * 8u));
   for (const SackBlock& block : sack_blocks()) {
-    Store32(out, block.begin.value());
-    Store32(out + 4, block.end.value());
-    out += 8;
+    out.Put32(block.begin.value());
+    out.Put32(block.end.value());
   }
-  return out;
 }
 
-inline uint8_t* TcpOptions::EmitFastOpen(uint8_t* out) const {
+inline size_t TcpOptions::EmitFastOpen(uint8_t* out) const {
   const uint8_t* const begin = out;
   if (fast_open->experimental) {
     *out++ = TcpOptionKind::kExperimental;
@@ -245,7 +239,7 @@ inline uint8_t* TcpOptions::EmitFastOpen(uint8_t* out) const {
   std::memcpy(out, fast_open->cookie.data(), fast_open->length);
   out += fast_open->length;
   while ((out - begin) % 4 != 0) *out++ = TcpOptionKind::kNop;
-  return out;
+  return static_cast<size_t>(out - begin);
 }
 
 }  // namespace usher

@@ -66,7 +66,8 @@ TEST_F(EgressTest, AnswerTurnsTheSegmentRoundInItsOwnBuffer) {
                              .remote = peer_,
                              .header_length = 20,
                              .payload_length = 0,
-                             .payload_sum = 0});
+                             .payload_sum = 0,
+                             .header_sum = checksum::Sum({frame.l4, 20})});
   egress_->Flush();
   const Bytes sent = Sent();
   ASSERT_EQ(sent.size(), 54u);
@@ -74,6 +75,18 @@ TEST_F(EgressTest, AnswerTurnsTheSegmentRoundInItsOwnBuffer) {
   EXPECT_EQ(EthernetView::Parse(sent)->src(), kOurMac);
   EXPECT_TRUE(TcpChecksumGood(sent, 14, local_, peer_));
   EXPECT_EQ(port_->sent_count(), 0u);
+}
+
+TEST_F(EgressTest, RouteMtuIsThatOfTheWayIfThereIsOne) {
+  config_.mtu = 1400;
+  Make();
+  EXPECT_EQ(egress_->RouteMtu(local_, peer_), 1400);
+  EXPECT_EQ(egress_->RouteMtu(local_, Ip("203.0.113.1")), 0);
+  config_.gateway = peer_;
+  Make();
+  EXPECT_EQ(egress_->RouteMtu(local_, peer_), 1400);
+  EXPECT_EQ(egress_->RouteMtu(local_, Ip("203.0.113.1")), 1400);
+  EXPECT_EQ(egress_->RouteMtu(local_, Ip("2001:db8::1")), 0);
 }
 
 TEST_F(EgressTest, HeaderFieldsAreTheTransports) {

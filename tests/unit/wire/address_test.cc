@@ -65,6 +65,32 @@ TEST(IpAddress, RefusesEverythingElse) {
   }
 }
 
+TEST(IpAddress, UnicastIsAHostsOwn) {
+  for (const char* text :
+       {"1.0.0.1", "126.255.255.255", "128.0.0.0", "198.18.0.1", "223.255.255.255", "240.0.0.1",
+        "255.255.255.254", "::2", "2001:2::1", "fe80::1"})
+    EXPECT_TRUE(Ip(text).is_unicast()) << text;
+  for (const char* text : {"0.0.0.0", "127.0.0.1", "127.255.255.255", "224.0.0.0",
+                           "239.255.255.255", "255.255.255.255", "::", "::1", "ff02::1"})
+    EXPECT_FALSE(Ip(text).is_unicast()) << text;
+}
+
+TEST(IpPrefix, ContainsWhatIsInThePrefix) {
+  const char* const addresses[] = {"0.0.0.0",       "10.0.0.1",  "10.0.0.129", "10.1.0.1",
+                                   "138.0.0.1",     "::",        "2001:2::1",  "2001:2::2",
+                                   "2001:2:0:1::2", "a001:2::2", "::ffff",     "::fffe:a00:1"};
+  for (const char* network : addresses) {
+    for (int length = 0; length <= (Ip(network).is_v4() ? 32 : 128); ++length) {
+      const IpPrefix prefix(Ip(network), length);
+      EXPECT_EQ(prefix.length(), length);
+      for (const char* address : addresses)
+        EXPECT_EQ(prefix.Contains(Ip(address), Ip(address).is_v4()),
+                  Ip(address).InPrefix(Ip(network), length))
+            << address << " in " << network << "/" << length;
+    }
+  }
+}
+
 TEST(IpAddress, FamiliesAndClasses) {
   EXPECT_TRUE(Ip("10.0.0.1").is_v4());
   EXPECT_EQ(Ip("10.0.0.1").v4(), 0x0a000001u);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "stack/wire/checksum_blocks.h"
 #include "tests/unit/wire/wire_test_util.h"
 
 namespace usher {
@@ -54,6 +55,50 @@ TEST(Checksum, AgreesWithNaiveLoopForEveryLengthAndAlignment) {
           << n << " bytes at offset " << offset;
     }
   }
+}
+
+TEST(Checksum, EveryWayToSumBlocksGivesTheSame) {
+  using checksum::internal::kBlockSize;
+  Lcg random(4);
+  const auto data = random.Bytes(40 * kBlockSize + 16);
+  EXPECT_TRUE(checksum::internal::SumWays().back().supported);
+  for (const auto& way : checksum::internal::SumWays()) {
+    if (!way.supported) continue;
+    for (size_t n = 0; n <= 40 * kBlockSize; n += kBlockSize) {
+      const ByteSpan block = ByteSpan(data).subspan(n % 16, n);
+      const uint32_t initial = random.Next();
+      const uint16_t expected = NaiveChecksum(block, BigEndian(checksum::Fold(initial)));
+      const auto finish = [](uint64_t sum) {
+        return checksum::Finish(checksum::internal::Fold64(sum));
+      };
+      EXPECT_EQ(finish(way.sum(nullptr, block.data(), n, initial)), expected) << way.name << n;
+      std::vector<uint8_t> copy(n + 1, 0xee);
+      EXPECT_EQ(finish(way.copy_and_sum(copy.data(), block.data(), n, initial)), expected)
+          << way.name << n;
+      EXPECT_TRUE(std::equal(block.begin(), block.end(), copy.begin())) << way.name << n;
+      EXPECT_EQ(copy.back(), 0xee) << way.name << n;
+    }
+  }
+}
+
+TEST(Checksum, SummedWriterWritesAndSums) {
+  Lcg random(3);
+  std::vector<uint8_t> bytes(60);
+  checksum::SummedWriter w(bytes.data());
+  EXPECT_EQ(w.sum(), 0u);
+  for (size_t n = 0; n < 10; ++n) {
+    const uint32_t v = n == 4 ? 0xffffffff : random.Next();
+    w.Put32(v);
+    EXPECT_EQ(Load32(&bytes[4 * n]), v);
+    EXPECT_EQ(w.size(), 4 * n + 4);
+    EXPECT_EQ(w.position(), bytes.data() + w.size());
+    EXPECT_EQ(checksum::Finish(w.sum()), NaiveChecksum(ByteSpan(bytes).first(w.size())));
+  }
+  bytes[40] = 0xab;
+  bytes[41] = 0xcd;
+  w.Skip(2);
+  EXPECT_EQ(w.size(), 42u);
+  EXPECT_EQ(checksum::Finish(w.sum()), NaiveChecksum(ByteSpan(bytes).first(42)));
 }
 
 TEST(Checksum, CopyAndSumCopiesExactlyAndSums) {

@@ -116,7 +116,9 @@ TEST(TcpHeader, EmitParseRoundTrip) {
     if (random.Chance()) options.timestamps = TcpTimestamps{random.Next(), random.Next()};
     if ((header.flags & TcpFlags::kSyn) != 0 && random.Chance()) options.mss = 1460;
     std::vector<uint8_t> segment(20 + options.EmitSize());
-    ASSERT_EQ(header.Emit(segment.data(), options), segment.size());
+    uint32_t sum = 0;
+    ASSERT_EQ(header.Emit(segment.data(), options, &sum), segment.size());
+    EXPECT_EQ(checksum::Fold(sum), checksum::Fold(checksum::Sum(segment))) << "seed " << seed;
     const auto payload = random.Bytes(random.Below(64));
     segment.insert(segment.end(), payload.begin(), payload.end());
     const IpAddress src = LoadIpv6(random.Bytes(16).data());
