@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "stack/base/cpu.h"
+
 namespace usher {
 namespace internal {
 namespace {
@@ -10,7 +12,7 @@ namespace {
 namespace one_by_one {
 
 template <int C, int D, uint32_t kWords>
-void Hash(const SipKey& key, const SipBatch<kWords>& batch, uint64_t extra, SipHashes& out) {
+void Hash(const SipKey& key, const SipBatch<kWords>& batch, uint64_t extra, uint64_t* out) {
   for (uint32_t i = 0; i < batch.count; ++i) {
     SipState<C, D> state(key);
     for (uint32_t w = 0; w + 1 < kWords; ++w) state.Absorb(batch.words[w][i]);
@@ -35,12 +37,6 @@ namespace avx512 {
 #define USHER_LANES 8
 #include "stack/base/siphash_lanes.inc"
 }  // namespace avx512
-
-// Wide registers slow a core's clock down on the first machines that had AVX-512; those that also
-// have VBMI2 (Ice Lake and Zen 4, and later) keep theirs.
-bool HasAvx512() {
-  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vbmi2") != 0;
-}
 
 #endif
 
@@ -68,8 +64,8 @@ const SipWay& WayFor(uint32_t count) {
 std::span<const SipWay> SipWays() {
   static const SipWay ways[] = {
 #if defined(__x86_64__)
-    USHER_SIP_WAY(avx512, 8, HasAvx512()),
-    USHER_SIP_WAY(avx2, 4, __builtin_cpu_supports("avx2") != 0),
+    USHER_SIP_WAY(avx512, 8, CpuHasAvx512()),
+    USHER_SIP_WAY(avx2, 4, CpuHasAvx2()),
 #endif
     USHER_SIP_WAY(one_by_one, 1, true),
   };
@@ -78,16 +74,16 @@ std::span<const SipWay> SipWays() {
 
 }  // namespace internal
 
-void SipHash24(const SipKey& key, const SipBatch<2>& batch, uint64_t extra, SipHashes& out) {
+void SipHash24(const SipKey& key, const SipBatch<2>& batch, uint64_t extra, uint64_t* out) {
   internal::WayFor(batch.count).hash24_of2(key, batch, extra, out);
 }
-void SipHash24(const SipKey& key, const SipBatch<5>& batch, uint64_t extra, SipHashes& out) {
+void SipHash24(const SipKey& key, const SipBatch<5>& batch, uint64_t extra, uint64_t* out) {
   internal::WayFor(batch.count).hash24_of5(key, batch, extra, out);
 }
-void SipHash13(const SipKey& key, const SipBatch<2>& batch, SipHashes& out) {
+void SipHash13(const SipKey& key, const SipBatch<2>& batch, uint64_t* out) {
   internal::WayFor(batch.count).hash13_of2(key, batch, 0, out);
 }
-void SipHash13(const SipKey& key, const SipBatch<5>& batch, SipHashes& out) {
+void SipHash13(const SipKey& key, const SipBatch<5>& batch, uint64_t* out) {
   internal::WayFor(batch.count).hash13_of5(key, batch, 0, out);
 }
 

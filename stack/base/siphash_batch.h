@@ -2,7 +2,6 @@
 // registers that the machine has.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 
@@ -20,21 +19,19 @@ struct SipBatch {
   uint32_t count = 0;
 };
 
-// Room for the hashes of a batch, and for those of its last register's idle lanes.
-using SipHashes = std::array<uint64_t, 32>;
-
-// Out[i] is the hash of message i, whose last word is first joined with `extra` by OR.
-void SipHash24(const SipKey& key, const SipBatch<2>& batch, uint64_t extra, SipHashes& out);
-void SipHash24(const SipKey& key, const SipBatch<5>& batch, uint64_t extra, SipHashes& out);
-void SipHash13(const SipKey& key, const SipBatch<2>& batch, SipHashes& out);
-void SipHash13(const SipKey& key, const SipBatch<5>& batch, SipHashes& out);
+// out[i] is the hash of message i, whose last word is first joined with `extra` by OR. `out` has
+// room for kMax, all of which may be written.
+void SipHash24(const SipKey& key, const SipBatch<2>& batch, uint64_t extra, uint64_t* out);
+void SipHash24(const SipKey& key, const SipBatch<5>& batch, uint64_t extra, uint64_t* out);
+void SipHash13(const SipKey& key, const SipBatch<2>& batch, uint64_t* out);
+void SipHash13(const SipKey& key, const SipBatch<5>& batch, uint64_t* out);
 
 namespace internal {
 
 // The ways to compute a batch; all give the same.
 struct SipWay {
   template <uint32_t kWords>
-  using Hash = void (*)(const SipKey&, const SipBatch<kWords>&, uint64_t extra, SipHashes&);
+  using Hash = void (*)(const SipKey&, const SipBatch<kWords>&, uint64_t extra, uint64_t* out);
 
   const char* name;
   uint32_t lanes;

@@ -110,7 +110,7 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   HandshakeResult h;
   h.tuple = s.tuple;
   if (!context_.egress.FindPath(s.tuple.local, s.tuple.remote, &h.path)) return nullptr;
-  h.iss = time_wait_iss ? *time_wait_iss : context_.isn.Next(s.tuple, context_.now);
+  h.iss = time_wait_iss ? *time_wait_iss : IsnForSyn(s);
   h.irs = s.seq;
   h.peer_mss = offer.mss;
   h.window = s.window;
@@ -126,7 +126,7 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   h.sack_ok = offer.sack;
   h.ecn_ok = offer.ecn;
   h.ts_recent = offer.tsval;
-  h.ts_offset = TimestampOffset(s.tuple, context_.sysctls.tcp_timestamps == 1);
+  h.ts_offset = TimestampOffset(s, context_.sysctls.tcp_timestamps == 1);
   h.syn_ack_sent = context_.now;
 
   const uint32_t slot = connections_.Allocate();

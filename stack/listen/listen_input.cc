@@ -183,8 +183,9 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
     options.sack_permitted = offer.sack;
     const CookieOptions carried{
         .window_scale = offer.window_scale, .sack = offer.sack, .ecn = offer.ecn};
-    options.timestamps =
-        TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) + OffsetForSyn(s), offer.tsval};
+    options.timestamps = TcpTimestamps{carried.PutInto(TimestampClock(context_.now)) +
+                                           TimestampOffset(s, context_.sysctls.tcp_timestamps == 1),
+                                       offer.tsval};
   }
   const InitialWindow window = WindowFor(
       l, *options.mss - (offer.timestamps ? uint32_t{kTimestampsOnlySize} : 0), wscale_ok);
@@ -228,8 +229,10 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
   if (l.spec.save_syn) SaveSyn(index, s);
   TxFrame frame;  // without a buffer the timer sends it
   if (context_.egress.BeginReply(*s.packet, &frame))
-    SendSynAck(l, frame, index, s.tuple, mss, TimestampClock(context_.now) + OffsetForSyn(s),
-               fast_open);
+    SendSynAck(
+        l, frame, index, s.tuple, mss,
+        TimestampClock(context_.now) + TimestampOffset(s, context_.sysctls.tcp_timestamps == 1),
+        fast_open);
   return {.new_request = index};
 }
 

@@ -176,6 +176,16 @@ int PassiveOpen::Rank(const Listener& l, const IpAddress& local, uint16_t port) 
 }
 
 Listener* PassiveOpen::Find(const FourTuple& tuple) {
+  const uint32_t head = PortHead(tuple.local_port);
+  if (head == kNone) return nullptr;
+  Listener& l = listeners_[head];
+  if (l.next != kNone) [[unlikely]]
+    return FindAmong(tuple);
+  return Rank(l, tuple.local, tuple.local_port) != 0 ? &l : nullptr;
+}
+
+// The same where the port's list has more than one.
+Listener* PassiveOpen::FindAmong(const FourTuple& tuple) {
   int best = 0;
   uint32_t members = 0;
   uint32_t found = kNone;

@@ -12,7 +12,6 @@
 // Read README.md first: it tells the whole story.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -139,9 +138,11 @@ class PassiveOpen {
   // ---- Segments ----
   // Whether a SYN to `local`:`port` would find a listener.
   bool HasListener(const IpAddress& local, uint16_t port) const;
-  // Computes what the answers to these SYNs are made of, all at once: `syns` has the tuples of
-  // requests, each at the place that Segment::foreseen then names. Holds until the next call.
-  void Foresee(const TupleBatch& syns);
+  // Computes the hashes that segments of a burst will need, all at once: `syns` has the tuples of
+  // those that are IsRequest(), `acks` those of others that requests have. Segment::foreseen is the
+  // tuple's place there. Holds until the burst is done.
+  void ForeseeSyns(const TupleBatch& syns);
+  void ForeseeAcks(const TupleBatch& acks);
   // A segment that no connection, request or TIME-WAIT record wants; with `time_wait_iss`, a SYN
   // that reuses a TIME-WAIT record's name. Answers it (RST included) or drops it.
   Outcome OnListen(Segment& s, std::optional<Seq> time_wait_iss = std::nullopt);
@@ -223,16 +224,16 @@ class PassiveOpen {
     std::optional<uint8_t> window_scale;
   };
 
-  // The keyed hashes for the SYN-ACKs of a burst, by Segment::foreseen. Which ones are needed
-  // depends on the queues as each SYN will find them; they are foreseen to be those that the last
-  // SYN needed, and are computed one by one where that was wrong.
+  // Keyed hashes, by Segment::foreseen. Which ones a SYN needs beside the timestamp's depends on
+  // the queues as it will find them; they are foreseen to be those that the last SYN needed, and
+  // computed one by one where that was wrong.
   struct ForeseenHashes {
-    using Column = std::array<uint64_t, TupleBatch::kMax>;
     bool by_cookie = false;  // the cookie's are there, else the ISN's
-    Column timestamp;
-    Column isn;
-    Column cookie_h0;
-    Column cookie_h1;
+    TupleBatch::Hashes timestamp;
+    TupleBatch::Hashes isn;
+    TupleBatch::Hashes cookie_h0;
+    TupleBatch::Hashes cookie_h1;
+    TupleBatch::Hashes ack_timestamp;
   };
 
   // What a SYN-ACK says of ECN; kMarked: DCTCP, whose packets are all ECT.
@@ -240,6 +241,7 @@ class PassiveOpen {
 
   // -- passive_open.cc: listeners, queues, children --
   Listener* Find(const FourTuple& tuple);
+  Listener* FindAmong(const FourTuple& tuple);
   int Rank(const Listener& l, const IpAddress& local, uint16_t port) const;
   bool Conflicts(const ListenSpec& spec, uint16_t port) const;
   uint16_t EphemeralPort(const ListenSpec& spec);
@@ -331,8 +333,8 @@ class PassiveOpen {
   uint16_t AdvertisedMss(const Listener& l, Family family, uint16_t mtu) const;
   InitialWindow WindowFor(const Listener& l, uint32_t mss, bool wscale_ok) const;
   uint32_t TimestampOffset(const FourTuple& tuple, bool shifted) const;
-  // The same for a SYN, foreseen or not; likewise what its SYN-ACK's sequence number is made of.
-  uint32_t OffsetForSyn(const Segment& syn) const;
+  // The same by what was foreseen, if it was; likewise what a SYN-ACK's sequence number is made of.
+  uint32_t TimestampOffset(const Segment& s, bool shifted) const;
   Seq IsnForSyn(const Segment& syn) const;
   SynCookies::Hashes CookieHashesForSyn(const Segment& syn) const;
   // The round trip that an echo of our timestamp tells (RFC 7323 section 4.1); zero: it tells none.

@@ -260,7 +260,7 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   // Only what completes the handshake proves that its timestamp is the peer's.
   const bool stamped = s.options.timestamps && context_.sysctls.tcp_timestamps != 0;
   h.ts_recent = stamped && s.seq <= r.irs + 1 ? s.options.timestamps->value : r.ts_recent;
-  h.ts_offset = TimestampOffset(s.tuple, r.timestamps_shifted);
+  h.ts_offset = TimestampOffset(s, r.timestamps_shifted);
   // RFC 6298 section 5.7, unless the client shows that it answers the very first SYN-ACK.
   const bool answers_first =
       r.timestamps_ok && s.options.timestamps && s.options.timestamps->echo == r.first_tsval;

@@ -22,19 +22,23 @@ uint32_t PassiveOpen::TimestampOffset(const FourTuple& tuple, bool shifted) cons
   return shifted ? context_.isn.TimestampOffset(tuple) : 0;
 }
 
-void PassiveOpen::Foresee(const TupleBatch& syns) {
+void PassiveOpen::ForeseeSyns(const TupleBatch& syns) {
   foreseen_.by_cookie = last_by_cookie_;
-  context_.isn.TimestampHashes(syns, foreseen_.timestamp.data());
+  context_.isn.TimestampHashes(syns, foreseen_.timestamp);
   if (last_by_cookie_)
-    cookies_.HashesOf(syns, context_.now, foreseen_.cookie_h0.data(), foreseen_.cookie_h1.data());
+    cookies_.HashesOf(syns, context_.now, foreseen_.cookie_h0, foreseen_.cookie_h1);
   else
-    context_.isn.IsnHashes(syns, foreseen_.isn.data());
+    context_.isn.IsnHashes(syns, foreseen_.isn);
 }
 
-uint32_t PassiveOpen::OffsetForSyn(const Segment& syn) const {
-  if (context_.sysctls.tcp_timestamps != 1) return 0;
-  if (syn.foreseen == Segment::kNotForeseen) return context_.isn.TimestampOffset(syn.tuple);
-  return static_cast<uint32_t>(foreseen_.timestamp[syn.foreseen]);
+void PassiveOpen::ForeseeAcks(const TupleBatch& acks) {
+  context_.isn.TimestampHashes(acks, foreseen_.ack_timestamp);
+}
+
+uint32_t PassiveOpen::TimestampOffset(const Segment& s, bool shifted) const {
+  if (s.foreseen == Segment::kNotForeseen) return TimestampOffset(s.tuple, shifted);
+  const auto& hashes = s.IsRequest() ? foreseen_.timestamp : foreseen_.ack_timestamp;
+  return shifted ? static_cast<uint32_t>(hashes[s.foreseen]) : 0;
 }
 
 Seq PassiveOpen::IsnForSyn(const Segment& syn) const {
@@ -64,7 +68,8 @@ void PassiveOpen::CommitSynAck(const Listener& l, TxFrame& frame, const FourTupl
   h.ack = irs + 1;
   h.flags = TcpFlags::kSyn | TcpFlags::kAck | (ecn != SynAckEcn::kNone ? TcpFlags::kEce : 0);
   h.window = window;
-  const size_t size = h.Emit(frame.l4, options);
+  uint32_t sum;
+  const size_t size = h.Emit(frame.l4, options, &sum);
   context_.egress.CommitTcp(
       frame, {.local = tuple.local,
               .remote = tuple.remote,
@@ -74,7 +79,8 @@ void PassiveOpen::CommitSynAck(const Listener& l, TxFrame& frame, const FourTupl
               .tos = static_cast<uint8_t>(
                   l.spec.options.tos |
                   (ecn == SynAckEcn::kMarked ? static_cast<uint8_t>(Ecn::kEct0) : uint8_t{0})),
-              .hop_limit = l.spec.options.hop_limit});
+              .hop_limit = l.spec.options.hop_limit,
+              .header_sum = sum});
   context_.counters.Add(Counter::TcpOutSegs);
 }
 

@@ -31,7 +31,8 @@ bool SynCookies::Rotate(RandomSource& random, Instant now) {
   return true;
 }
 
-void SynCookies::HashesOf(const TupleBatch& tuples, Instant now, uint64_t* h0, uint64_t* h1) const {
+void SynCookies::HashesOf(const TupleBatch& tuples, Instant now, TupleBatch::Hashes& h0,
+                          TupleBatch::Hashes& h1) const {
   const uint32_t count = CountOf(now);
   tuples.WireHashes(KeysOf(count).h0, h0);
   tuples.WireHashes(KeysOf(count).h1, h1, count);

@@ -112,7 +112,8 @@ class SynCookies {
     return {Hash0(KeysOf(count), tuple), Hash1(KeysOf(count), tuple, count)};
   }
   // The same of many tuples: the low halves of what is written.
-  void HashesOf(const TupleBatch& tuples, Instant now, uint64_t* h0, uint64_t* h1) const;
+  void HashesOf(const TupleBatch& tuples, Instant now, TupleBatch::Hashes& h0,
+                TupleBatch::Hashes& h1) const;
   static Cookie Make(const Hashes& hashes, bool v4, Seq irs, uint16_t peer_mss, Instant now);
 
   struct Verdict {

@@ -45,8 +45,9 @@ class Demux {
   const SipKey& key() const { return key_; }
 
   uint64_t Hash(const FourTuple& tuple) const { return TableHash(key_, tuple); }
-  // Of a burst, each at its place.
-  void Hashes(const TupleBatch& tuples, uint64_t* out) const { tuples.TableHashes(key_, out); }
+  void Hash(const TupleBatch& tuples, TupleBatch::Hashes& out) const {
+    tuples.TableHashes(key_, out);
+  }
   // Which of `shards` a flow belongs to where software decides. Spread anew, since the table uses
   // the hash's bits for its buckets.
   static uint32_t HomeOf(uint64_t hash, uint32_t shards) {
@@ -61,13 +62,16 @@ class Demux {
         table_.Find(hash, [&](uint32_t value) { return matches(FlowId::FromValue(value)); }));
   }
   // False when the table is full.
-  bool Insert(const FourTuple& tuple, FlowId id) {
+  bool Insert(const FourTuple& tuple, FlowId id) { return Insert(Hash(tuple), id); }
+  void Erase(const FourTuple& tuple, FlowId id) { Erase(Hash(tuple), id); }
+  // The same for a tuple whose Hash is known.
+  bool Insert(uint64_t hash, FlowId id) {
     ++version_;
-    return table_.Insert(Hash(tuple), id.value());
+    return table_.Insert(hash, id.value());
   }
-  void Erase(const FourTuple& tuple, FlowId id) {
+  void Erase(uint64_t hash, FlowId id) {
     ++version_;
-    table_.Erase(Hash(tuple), id.value());
+    table_.Erase(hash, id.value());
   }
   // Changes with every insertion and removal: tells whether what was found is still true.
   uint64_t version() const { return version_; }

@@ -297,7 +297,7 @@ void Shard::ProcessSegments() {
     Segment& s = segments_[i];
     // What an earlier segment of the burst filed or removed is looked up again.
     const FlowId flow = demux_.version() == version ? flows[i] : Find(s.tuple, hashes[i]);
-    Dispatch(s, flow);
+    Dispatch(s, hashes[i], flow);
     FreeBuffer(*s.packet);
   }
 }
@@ -305,27 +305,29 @@ void Shard::ProcessSegments() {
 // Fills segments_ and their hashes with what is well-formed and this shard's; returns how many.
 uint32_t Shard::ParseSegments(std::array<uint64_t, kBurstSize>& hashes) {
   TupleBatch tuples;
+  std::array<uint32_t, kBurstSize> places;
   uint32_t parsed = 0;
   for (uint32_t i = 0; i < ingress_.tcp_count; ++i) {
     Segment& s = segments_[parsed];
     if (Segment::Parse(ingress_.tcp[i], counters_, &s))
-      tuples.Add(s.tuple, parsed++);
+      places[parsed++] = tuples.Add(s.tuple);
     else
       FreeBuffer(ingress_.tcp[i]);
   }
-  demux_.Hashes(tuples, hashes.data());
+  TupleBatch::Hashes by_place;
+  demux_.Hash(tuples, by_place);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < parsed; ++i) {
-    L4Packet& packet = *segments_[i].packet;
-    if (!siblings_.empty() && !packet.handed_over && Steer(packet, segments_[i].tuple, hashes[i])) {
+    const L4Packet& packet = *segments_[i].packet;
+    const uint64_t hash = by_place[places[i]];
+    if (!siblings_.empty() && !packet.handed_over && Steer(packet, segments_[i].tuple, hash)) {
       FreeBuffer(packet);
       continue;
     }
-    if (kept != i) {
-      segments_[kept] = segments_[i];
-      hashes[kept] = hashes[i];
-    }
-    demux_.Prefetch(hashes[kept++]);
+    demux_.Prefetch(hash);
+    hashes[kept] = hash;
+    if (kept != i) segments_[kept] = segments_[i];
+    ++kept;
   }
   return kept;
 }
@@ -334,15 +336,19 @@ void Shard::FreeBuffer(const L4Packet& packet) {
   if (packet.packet.handle != nullptr) packet.pool->Free(packet.packet.handle);
 }
 
-// What asks for a connection will most likely be answered by a listener.
+// What asks for a connection will most likely be answered by a listener, and what has a request
+// completes it.
 void Shard::ForeseeRequests(std::span<const FlowId> flows) {
-  TupleBatch requests;
+  TupleBatch syns;
+  TupleBatch acks;
   for (uint32_t i = 0; i < flows.size(); ++i) {
-    if (flows[i] != FlowId::None() || !segments_[i].IsRequest()) continue;
-    segments_[i].foreseen = i;
-    requests.Add(segments_[i].tuple, i);
+    Segment& s = segments_[i];
+    if (flows[i] == FlowId::None() ? !s.IsRequest() : flows[i].kind() != FlowKind::kRequest)
+      continue;
+    s.foreseen = (s.IsRequest() ? syns : acks).Add(s.tuple);
   }
-  if (!requests.empty()) passive_open_->Foresee(requests);
+  if (!syns.empty()) passive_open_->ForeseeSyns(syns);
+  if (!acks.empty()) passive_open_->ForeseeAcks(acks);
 }
 
 FlowId Shard::Find(const FourTuple& tuple, uint64_t hash) const {
@@ -375,9 +381,9 @@ void Shard::PrefetchFlow(FlowId id) const {
   }
 }
 
-void Shard::Dispatch(Segment& s, FlowId flow) {
+void Shard::Dispatch(Segment& s, uint64_t hash, FlowId flow) {
   if (flow == FlowId::None()) {
-    File(passive_open_->OnListen(s, std::nullopt), s);
+    File(passive_open_->OnListen(s, std::nullopt), s, hash);
     return;
   }
   switch (flow.kind()) {
@@ -385,10 +391,10 @@ void Shard::Dispatch(Segment& s, FlowId flow) {
       ToConnection(connections_[flow.index()], s);
       break;
     case FlowKind::kRequest:
-      File(passive_open_->OnRequest(flow.index(), s), s);
+      File(passive_open_->OnRequest(flow.index(), s), s, hash);
       break;
     case FlowKind::kTimeWait:
-      ToTimeWait(flow.index(), s);
+      ToTimeWait(flow.index(), s, hash);
       break;
   }
 }
@@ -398,7 +404,7 @@ void Shard::ToConnection(TcpConnection& c, Segment& s) {
   Settle(c);
 }
 
-void Shard::ToTimeWait(uint32_t index, Segment& s) {
+void Shard::ToTimeWait(uint32_t index, Segment& s, uint64_t hash) {
   const TimeWaitTable::Outcome outcome = time_wait_.Receive(context_, index, s);
   if (outcome.verdict == TimeWaitTable::Verdict::kKeep) return;
   if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn &&
@@ -406,24 +412,24 @@ void Shard::ToTimeWait(uint32_t index, Segment& s) {
     time_wait_.Acknowledge(context_, index);  // nobody to reuse the pair for
     return;
   }
-  demux_.Erase(s.tuple, FlowId(FlowKind::kTimeWait, index));
+  demux_.Erase(hash, FlowId(FlowKind::kTimeWait, index));
   time_wait_.Remove(index);
   if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn)
-    File(passive_open_->OnListen(s, outcome.iss), s);
+    File(passive_open_->OnListen(s, outcome.iss), s, hash);
 }
 
-// Brings the demux up to what a listener made of a segment.
-void Shard::File(const PassiveOpen::Outcome& outcome, Segment& s) {
+// Brings the demux up to what a listener made of a segment. Whatever it is, it has the segment's
+// name, and `hash` is that name's.
+void Shard::File(const PassiveOpen::Outcome& outcome, Segment& s, uint64_t hash) {
   if (outcome.removed_request != PassiveOpen::kNone) {
-    demux_.Erase(passive_open_->TupleOf(outcome.removed_request),
-                 FlowId(FlowKind::kRequest, outcome.removed_request));
+    demux_.Erase(hash, FlowId(FlowKind::kRequest, outcome.removed_request));
     passive_open_->Release(outcome.removed_request);
   }
   if (outcome.new_request != PassiveOpen::kNone)
-    demux_.Insert(s.tuple, FlowId(FlowKind::kRequest, outcome.new_request));
+    demux_.Insert(hash, FlowId(FlowKind::kRequest, outcome.new_request));
   if (outcome.child == nullptr) return;
   TcpConnection& child = *outcome.child;
-  demux_.Insert(child.tuple(), FlowId(FlowKind::kConnection, child.slot()));
+  demux_.Insert(hash, FlowId(FlowKind::kConnection, child.slot()));
   if (outcome.feed_child) child.Receive(context_, s);
   Settle(child);
 }

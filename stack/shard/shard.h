@@ -184,10 +184,10 @@ class Shard {
   uint32_t ParseSegments(std::array<uint64_t, kBurstSize>& hashes);
   void ForeseeRequests(std::span<const FlowId> flows);
   static void FreeBuffer(const L4Packet& packet);
-  void Dispatch(Segment& s, FlowId flow);
+  void Dispatch(Segment& s, uint64_t hash, FlowId flow);
   void ToConnection(TcpConnection& c, Segment& s);
-  void ToTimeWait(uint32_t index, Segment& s);
-  void File(const PassiveOpen::Outcome& outcome, Segment& s);
+  void ToTimeWait(uint32_t index, Segment& s, uint64_t hash);
+  void File(const PassiveOpen::Outcome& outcome, Segment& s, uint64_t hash);
   void CompleteParked();
   void OnIcmpError(const IcmpError& error);
   bool Matches(FlowId id, const FourTuple& tuple) const;

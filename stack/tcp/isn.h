@@ -31,10 +31,10 @@ class IsnGenerator {
   }
 
   // For a burst: what FromHash makes an ISN of, and what has the timestamp offset as its low half.
-  void IsnHashes(const TupleBatch& tuples, uint64_t* out) const {
+  void IsnHashes(const TupleBatch& tuples, TupleBatch::Hashes& out) const {
     tuples.WireHashes(isn_key_, out);
   }
-  void TimestampHashes(const TupleBatch& tuples, uint64_t* out) const {
+  void TimestampHashes(const TupleBatch& tuples, TupleBatch::Hashes& out) const {
     tuples.WireHashes(timestamp_key_, out);
   }
   static Seq FromHash(uint64_t hash, Instant now) {

@@ -20,7 +20,6 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
   if (options.user_mss != 0) advertised_mss_ = std::min(advertised_mss_, options.user_mss);
   last_progress_ = last_data_received_ = last_data_sent_ = last_ack_received_ =
       MilliStamp::Of(ctx.now);
-  ts_offset_ = ctx.isn.TimestampOffset(tuple);
 }
 
 void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
@@ -42,6 +41,7 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
   peer_mss_ = advertised_mss_;
   if (fast_open != nullptr && fast_open->mss != 0) peer_mss_ = std::min(peer_mss_, fast_open->mss);
   iss_ = ctx.isn.Next(tuple, ctx.now);
+  ts_offset_ = ctx.isn.TimestampOffset(tuple);
   snd_una_ = iss_;
   snd_nxt_ = iss_ + 1;
   syn_unacked_ = true;

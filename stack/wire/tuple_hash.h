@@ -41,20 +41,20 @@ inline uint64_t WireHash(const SipKey& key, const FourTuple& t, uint32_t extra =
                    last);
 }
 
-// The tuples of a burst, for hashing them all at once: TableHash and WireHash for many.
+// The tuples of a burst, for hashing them all at once: TableHash and WireHash of many.
 class TupleBatch {
  public:
   static constexpr uint32_t kMax = SipBatch<2>::kMax;
+  using Hashes = std::array<uint64_t, 2 * kMax>;
 
-  // `place`, below kMax, is where the tuple's hashes are to be put.
-  void Add(const FourTuple& t, uint32_t place) {
+  // Returns the tuple's place among the hashes. At most kMax tuples.
+  uint32_t Add(const FourTuple& t) {
     using tuple_hash_internal::Half, tuple_hash_internal::Ports;
     if (t.remote.is_v4()) [[likely]] {
       const uint32_t i = v4_.count++;
       v4_.words[0][i] = static_cast<uint64_t>(t.local.v4()) << 32 | t.remote.v4();
       v4_.words[1][i] = Ports(t);
-      places_v4_[i] = static_cast<uint8_t>(place);
-      return;
+      return i;
     }
     const uint32_t i = v6_.count++;
     v6_.words[0][i] = Half(t.local, 0);
@@ -62,38 +62,24 @@ class TupleBatch {
     v6_.words[2][i] = Half(t.remote, 0);
     v6_.words[3][i] = Half(t.remote, 1);
     v6_.words[4][i] = Ports(t);
-    places_v6_[i] = static_cast<uint8_t>(place);
+    return kMax + i;
   }
   bool empty() const { return v4_.count + v6_.count == 0; }
 
-  // `out` has kMax places; those that no tuple was added for stay as they are.
-  void TableHashes(const SipKey& key, uint64_t* out) const {
-    HashEach(out, [&key](const auto& batch, SipHashes& hashes) { SipHash13(key, batch, hashes); });
+  // Hashes at places that no tuple has are undefined.
+  void TableHashes(const SipKey& key, Hashes& out) const {
+    if (v4_.count != 0) SipHash13(key, v4_, out.data());
+    if (v6_.count != 0) SipHash13(key, v6_, out.data() + kMax);
   }
-  void WireHashes(const SipKey& key, uint64_t* out, uint32_t extra = 0) const {
-    HashEach(out, [&](const auto& batch, SipHashes& hashes) {
-      SipHash24(key, batch, static_cast<uint64_t>(extra) << 32, hashes);
-    });
+  void WireHashes(const SipKey& key, Hashes& out, uint32_t extra = 0) const {
+    const uint64_t high = static_cast<uint64_t>(extra) << 32;
+    if (v4_.count != 0) SipHash24(key, v4_, high, out.data());
+    if (v6_.count != 0) SipHash24(key, v6_, high, out.data() + kMax);
   }
 
  private:
-  template <class Hash>
-  void HashEach(uint64_t* out, const Hash& hash) const {
-    SipHashes hashes;
-    if (v4_.count != 0) {
-      hash(v4_, hashes);
-      for (uint32_t i = 0; i < v4_.count; ++i) out[places_v4_[i]] = hashes[i];
-    }
-    if (v6_.count != 0) [[unlikely]] {
-      hash(v6_, hashes);
-      for (uint32_t i = 0; i < v6_.count; ++i) out[places_v6_[i]] = hashes[i];
-    }
-  }
-
   SipBatch<2> v4_;
   SipBatch<5> v6_;
-  std::array<uint8_t, kMax> places_v4_;
-  std::array<uint8_t, kMax> places_v6_;
 };
 
 }  // namespace usher

@@ -150,16 +150,18 @@ class PassiveOpenTest : public ::testing::Test {
       if (child.fast_open_pending && child.state() != TcpState::kSynReceived)
         passive_->OnFastOpenEnd(child);
     } else if (const auto r = requests_.find(s.tuple); r != requests_.end()) {
+      Foresee(s);
       File(passive_->OnRequest(r->second, s), &s);
     } else {
-      if (foresee_ && s.IsRequest()) {
-        TupleBatch batch;
-        s.foreseen = TupleBatch::kMax - 1;
-        batch.Add(s.tuple, s.foreseen);
-        passive_->Foresee(batch);
-      }
+      Foresee(s);
       File(passive_->OnListen(s, time_wait_iss), &s);
     }
+  }
+  void Foresee(Segment& s) {
+    if (!foresee_) return;
+    TupleBatch batch;
+    s.foreseen = batch.Add(s.tuple);
+    s.IsRequest() ? passive_->ForeseeSyns(batch) : passive_->ForeseeAcks(batch);
   }
   void File(const PassiveOpen::Outcome& outcome, Segment* s) {
     if (outcome.removed_request != PassiveOpen::kNone) {
@@ -269,7 +271,7 @@ class PassiveOpenTest : public ::testing::Test {
 
   Sysctls sysctls_;
   PassiveOpenConfig passive_config_;
-  bool foresee_ = false;  // hash SYNs beforehand, as a shard does
+  bool foresee_ = true;  // hash beforehand, as a shard does
   uint32_t connection_slots_ = kConnections;
   Instant now_;
   Counters counters_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,7 @@ namespace {
 
 using internal::SipWay;
 using internal::SipWays;
+using Hashes = std::array<uint64_t, SipBatch<2>::kMax>;
 
 // The key and messages 00 01 02 .. of the reference vectors (vectors_sip64).
 constexpr SipKey kVectorKey{0x0706050403020100u, 0x0f0e0d0c0b0a0908u};
@@ -39,10 +41,10 @@ TEST(SipBatch, EveryWayMatchesTheReferenceVectors) {
   FillWithVectorMessage(*of5);
   for (const SipWay& way : SipWays()) {
     if (!way.supported) continue;
-    SipHashes hashes{};
-    way.hash24_of2(kVectorKey, *of2, 0, hashes);
+    Hashes hashes{};
+    way.hash24_of2(kVectorKey, *of2, 0, hashes.data());
     for (const uint64_t hash : hashes) EXPECT_EQ(hash, kVectorOf16Bytes) << way.name;
-    way.hash24_of5(kVectorKey, *of5, 0, hashes);
+    way.hash24_of5(kVectorKey, *of5, 0, hashes.data());
     for (const uint64_t hash : hashes) EXPECT_EQ(hash, kVectorOf40Bytes) << way.name;
   }
 }
@@ -63,11 +65,11 @@ TEST(SipBatch, EveryWayGivesWhatTheSingleHashGives) {
     for (const SipWay& way : SipWays()) {
       if (!way.supported) continue;
       SCOPED_TRACE(std::string(way.name) + ", " + std::to_string(count) + " messages");
-      SipHashes long_of2{}, long_of5{}, short_of2{}, short_of5{};
-      way.hash24_of2(key, *of2, extra, long_of2);
-      way.hash24_of5(key, *of5, extra, long_of5);
-      way.hash13_of2(key, *of2, extra, short_of2);
-      way.hash13_of5(key, *of5, extra, short_of5);
+      Hashes long_of2{}, long_of5{}, short_of2{}, short_of5{};
+      way.hash24_of2(key, *of2, extra, long_of2.data());
+      way.hash24_of5(key, *of5, extra, long_of5.data());
+      way.hash13_of2(key, *of2, extra, short_of2.data());
+      way.hash13_of5(key, *of5, extra, short_of5.data());
       for (uint32_t i = 0; i < count; ++i) {
         EXPECT_EQ(long_of2[i], SipHash24(key, two[0][i], two[1][i] | extra)) << i;
         EXPECT_EQ(short_of2[i], SipHash13(key, two[0][i], two[1][i] | extra)) << i;
@@ -94,15 +96,15 @@ TEST(SipBatch, TheChosenWayGivesTheSame) {
     const uint32_t last = count - 1;
     const auto& two = of2->words;
     const auto& five = of5->words;
-    SipHashes hashes{};
-    SipHash24(key, *of2, 0, hashes);
+    Hashes hashes{};
+    SipHash24(key, *of2, 0, hashes.data());
     EXPECT_EQ(hashes[last], SipHash24(key, two[0][last], two[1][last]));
-    SipHash13(key, *of2, hashes);
+    SipHash13(key, *of2, hashes.data());
     EXPECT_EQ(hashes[last], SipHash13(key, two[0][last], two[1][last]));
-    SipHash24(key, *of5, 0, hashes);
+    SipHash24(key, *of5, 0, hashes.data());
     EXPECT_EQ(hashes[last], SipHash24(key, five[0][last], five[1][last], five[2][last],
                                       five[3][last], five[4][last]));
-    SipHash13(key, *of5, hashes);
+    SipHash13(key, *of5, hashes.data());
     EXPECT_EQ(hashes[last], SipHash13(key, five[0][last], five[1][last], five[2][last],
                                       five[3][last], five[4][last]));
   }

@@ -82,6 +82,10 @@ TEST_F(EgressTest, RouteMtuIsThatOfTheWayIfThereIsOne) {
   Make();
   EXPECT_EQ(egress_->RouteMtu(local_, peer_), 1400);
   EXPECT_EQ(egress_->RouteMtu(local_, Ip("203.0.113.1")), 0);
+}
+
+TEST_F(EgressTest, RouteMtuThroughAGatewayIsForAll) {
+  config_.mtu = 1400;
   config_.gateway = peer_;
   Make();
   EXPECT_EQ(egress_->RouteMtu(local_, peer_), 1400);

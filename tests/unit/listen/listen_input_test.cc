@@ -1,4 +1,5 @@
 // A segment at LISTEN, row by row of the rules, under all three models.
+#include "stack/tcp/time_wait.h"
 #include "tests/support/connection_peek.h"
 #include "tests/support/passive_open_fixture.h"
 
@@ -503,6 +504,19 @@ TEST_F(CookieTest, WhatIsForeseenChangesNoAnswer) {
         EXPECT_EQ(syn_ack.seq, expected.seq) << cookies << " after " << before;
         EXPECT_EQ(syn_ack.tsval(), expected.tsval()) << cookies << " after " << before;
       }
+    }
+  }
+}
+
+TEST_F(ListenInputTest, WhatIsForeseenOfAnAckChangesNoTimestamp) {
+  const Handle listener = Listen({.port = kPort});
+  for (const uint32_t i : {0u, 1u}) {
+    foresee_ = i == 1;
+    for (const FourTuple& tuple : {Client(i), Client6(i)}) {
+      Handshake(tuple);
+      TcpConnection* child = Accept(listener);
+      ASSERT_NE(child, nullptr);
+      EXPECT_EQ(TimeWaitFacts::From(*child).core.ts_offset, isn_.TimestampOffset(tuple));
     }
   }
 }
