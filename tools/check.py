@@ -445,7 +445,7 @@ def lint_file(build, entry, name, salt, cache):
 def live_tests(build):
     """As many side by side as there are cores: they mostly wait, each in namespaces of its own."""
     report.phase('live tests')
-    folders = [ROOT / 'tests' / name for name in ('live', 'nic')]
+    folders = [ROOT / 'tests' / name for name in ('nic', 'live')]  # the longest first
     tests = [test for folder in folders
              for test in sorted([*folder.glob('*_test.sh'), *folder.glob('*_test.py')])]
     ready = []
