@@ -347,7 +347,7 @@ class TcpConnection {
   static void SendResetFor(TcpContext& ctx, Segment& s);
   uint32_t ComputeWindow(const TcpContext& ctx) const;
   uint16_t AdvertiseWindow(TcpContext& ctx);
-  void Retransmit(TcpContext& ctx);
+  void Retransmit(TcpContext& ctx, bool by_timeout = false);
   bool RetransmitOne(TcpContext& ctx, const Retransmission& r);
   void SendLossProbe(TcpContext& ctx);
   void SendWindowProbe(TcpContext& ctx);

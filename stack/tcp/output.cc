@@ -1,5 +1,6 @@
 // The only sender of a connection's segments.
 #include <algorithm>
+#include <utility>
 
 #include "stack/tcp/connection.h"
 #include "stack/tcp/reset.h"
@@ -454,7 +455,7 @@ uint16_t TcpConnection::AdvertiseWindow(TcpContext& ctx) {
 
 // What is lost, as far as the budget goes. What the peer's window no longer covers is sent all the
 // same only if it is the first (as Linux: a window taken back must not stall).
-void TcpConnection::Retransmit(TcpContext& ctx) {
+void TcpConnection::Retransmit(TcpContext& ctx, bool by_timeout) {
   const RecoveryContext rc = Recovery(ctx);
   retransmit_due_ = false;
   const uint32_t segment = mss_ - SackOptionSize(ctx);
@@ -473,7 +474,8 @@ void TcpConnection::Retransmit(TcpContext& ctx) {
       return;
     }
     const uint32_t seen = control_.OnRetransmitted(rc, r->index);
-    if (!r->syn) CountRecovery(ctx, seen);  // TCPSynRetrans is enough
+    // A SYN has TCPSynRetrans, and what the timer itself sends is told by TCPTimeouts alone.
+    if (!r->syn && !std::exchange(by_timeout, false)) CountRecovery(ctx, seen);
   }
 }
 

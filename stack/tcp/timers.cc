@@ -105,7 +105,7 @@ void TcpConnection::OnSendTimer(TcpContext& ctx) {
     case TimerOutcome::Action::kNone:
       break;
     case TimerOutcome::Action::kRetransmit:
-      Retransmit(ctx);
+      Retransmit(ctx, /*by_timeout=*/true);
       break;
     case TimerOutcome::Action::kProbe:
       SendLossProbe(ctx);
