@@ -26,8 +26,10 @@ class Simulation {
     const bool tight = Chance(150);  // few packet buffers
     const auto mtu = static_cast<uint16_t>(Pick({1500, 1500, 1500, 1280, 1400}));
     const LinkFaults faults = RandomFaults();
-    const bool orderly =
-        faults.loss + faults.duplication + faults.reordering + faults.corruption == 0;
+    // A slow link loses too: what its queue has no room for.
+    const bool orderly = faults.loss + faults.duplication + faults.reordering + faults.corruption +
+                             faults.bytes_per_second ==
+                         0;
     for (int i = 0; i < 2; ++i) {
       StackOptions options = RandomOptions(orderly);
       // As glue/memory_plan.h has it: what tcp_mem lets be held leaves buffers to receive with.
