@@ -112,6 +112,7 @@ void TcpConnection::TakePeerSyn(TcpContext& ctx, const Segment& s) {
 
 void TcpConnection::Establish(TcpContext& ctx) {
   Enter(ctx, TcpState::kEstablished);
+  control_.OnHandshakeEnd();
   if (!fast_open_)
     StartTransfer(ctx);
   else

@@ -98,6 +98,7 @@ void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeR
   StartTransfer(ctx);
   if (h.handshake_rtt > Duration())
     control_.OnHandshakeRtt(Recovery(ctx), h.handshake_rtt, snd_una_, snd_nxt_);
+  control_.OnHandshakeEnd();
   ArmTimers(ctx);
 }
 

@@ -210,6 +210,7 @@ class LossRecovery {
   void OnProbeFailed(const RecoveryContext& context);
   // A round trip measured by the handshake (RFC 6298 2.2).
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt);
+  void OnHandshakeEnd() { rtt_.OnHandshakeEnd(); }
   // Gives the records back; the connection is over or was reset.
   void Clear(const RecoveryContext& context);
 

@@ -83,12 +83,17 @@ void RttEstimator::BackOff() {
   if (backoff_ < kMost) ++backoff_;
 }
 
+void RttEstimator::OnHandshakeEnd() {
+  constexpr uint32_t kFallbackUs = 3'000'000;
+  if (!has_sample()) mdev_us4_ = mdev_max_us4_ = rttvar_us4_ = kFallbackUs;
+}
+
 Duration RttEstimator::min_rtt() const {
   return min_rtt_.us() == UINT32_MAX ? Duration() : Duration::Micros(min_rtt_.us());
 }
 
 Duration RttEstimator::rto(const RecoverySettings& settings) const {
-  const Duration base = has_sample()
+  const Duration base = rttvar_us4_ != 0
                             ? Duration::Micros(static_cast<int64_t>(srtt_us8_ >> 3) + rttvar_us4_)
                             : settings.rto_initial;
   return std::min(base * (int64_t{1} << backoff_), settings.rto_max);

@@ -54,6 +54,9 @@ class RttEstimator {
   // The retransmission timer fired: the timeout doubles, RFC 6298 5.5.
   void BackOff();
   void ResetBackOff() { backoff_ = 0; }
+  // Data begins. If the handshake gave no sample (its SYN was sent again, or a cookie answered it),
+  // the timeout is 3 s until there is one (RFC 6298 5.7; Linux: TCP_TIMEOUT_FALLBACK).
+  void OnHandshakeEnd();
 
   bool has_sample() const { return srtt_us8_ != 0; }
   Duration srtt() const { return Duration::Micros(srtt_us8_ >> 3); }

@@ -107,6 +107,8 @@ class SendControl {
   void OnHandshakeRtt(const RecoveryContext& context, Duration rtt, Seq snd_una, Seq snd_nxt) {
     recovery_.OnHandshakeRtt(context, rtt, snd_una, snd_nxt);
   }
+  // Data begins: see RttEstimator.
+  void OnHandshakeEnd() { recovery_.OnHandshakeEnd(); }
   void RetryTimerSoon(const RecoveryContext& context,
                       Duration at_most = LossRecovery::kResourceProbeInterval) {
     recovery_.RetryTimerSoon(context, at_most);

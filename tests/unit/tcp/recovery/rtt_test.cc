@@ -15,6 +15,21 @@ TEST(RttEstimatorTest, BeforeTheFirstSampleTheTimeoutIsOneSecond) {
   EXPECT_EQ(rtt.min_rtt(), Duration());
 }
 
+// RFC 6298 5.7.
+TEST(RttEstimatorTest, ThreeSecondsIfTheHandshakeGaveNoSample) {
+  const RecoverySettings settings;
+  RttEstimator rtt;
+  rtt.OnHandshakeEnd();
+  EXPECT_FALSE(rtt.has_sample());
+  EXPECT_EQ(rtt.rto(settings), Duration::Seconds(3));
+  rtt.BackOff();
+  EXPECT_EQ(rtt.rto(settings), Duration::Seconds(6));
+  rtt.OnSample(settings, At(0), Duration::Millis(300), Seq(0), Seq(1'000));
+  EXPECT_EQ(rtt.rto(settings), Duration::Millis(900));
+  rtt.OnHandshakeEnd();
+  EXPECT_EQ(rtt.rto(settings), Duration::Millis(900));
+}
+
 // RFC 6298 2.2: SRTT = R, RTTVAR = R/2, RTO = SRTT + 4 * RTTVAR.
 TEST(RttEstimatorTest, FirstSample) {
   const RecoverySettings settings;
