@@ -25,7 +25,6 @@ constexpr EventCounter kEventCounters[] = {
     {RecoveryEvent::kDsackUndo, Counter::TcpExtTCPDSACKUndo},
     {RecoveryEvent::kLossUndo, Counter::TcpExtTCPLossUndo},
     {RecoveryEvent::kSpuriousRto, Counter::TcpExtTCPSpuriousRTOs},
-    {RecoveryEvent::kLostRetransmit, Counter::TcpExtTCPLostRetransmit},
     {RecoveryEvent::kLossProbe, Counter::TcpExtTCPLossProbes},
     {RecoveryEvent::kLossProbeRecovery, Counter::TcpExtTCPLossProbeRecovery},
     {RecoveryEvent::kTimeout, Counter::TcpExtTCPTimeouts},
@@ -79,6 +78,8 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
 
   const AckOutcome out = control_.OnAck(Recovery(ctx), in);
   CountRecovery(ctx, mtu_.probe == 0 ? out.events : ForgiveMtuProbe(ctx, out.events));
+  if (out.lost_retransmissions != 0) [[unlikely]]
+    ctx.counters.Add(Counter::TcpExtTCPLostRetransmit, out.lost_retransmissions);
   if (out.dsack_segments != 0) [[unlikely]]
     ctx.counters.Add(Counter::TcpExtTCPDSACKRecvSegs, out.dsack_segments);
   // As on Linux, where a Fast Open child's SYN-ACK is not counted.

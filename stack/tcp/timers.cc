@@ -100,6 +100,7 @@ void TcpConnection::OnSendTimer(TcpContext& ctx) {
     OnPerhapsBlackHole(ctx);
   const TimerOutcome out = control_.OnTimer(rc);
   CountRecovery(ctx, mtu_.probe == 0 ? out.events : ForgiveMtuProbe(ctx, out.events));
+  ctx.counters.Add(Counter::TcpExtTCPLostRetransmit, out.lost_retransmissions);
   if (ecn_.in_use) NoteReductions(out.signals.view());
   switch (out.action) {
     case TimerOutcome::Action::kNone:

@@ -246,7 +246,7 @@ void LossRecovery::DecideInLoss(Pass& pass) {
   if (ProcessFrto(pass, pass.snd_una >= high_seq_)) pass.retransmit = true;
   DetectLoss(pass);
   // A retransmission lost in its turn begins a fast recovery out of Loss (RFC 8985 section 9.3).
-  if (state_ == RecoveryState::kOpen || pass.retransmission_lost) DecideOtherwise(pass);
+  if (state_ == RecoveryState::kOpen || pass.out.lost_retransmissions != 0) DecideOtherwise(pass);
 }
 
 void LossRecovery::DecideOtherwise(Pass& pass) {
@@ -312,10 +312,7 @@ void LossRecovery::DetectLoss(Pass& pass) {
       rack_.DetectLoss(pass.context.pool, queue_, Micros::Of(pass.context.now),
                        pass.context.settings, RackConditions());
   pass.out.lost_bytes += detection.lost_bytes;
-  if (detection.retransmission_lost) {
-    pass.retransmission_lost = true;
-    pass.out.events |= RecoveryEvent::kLostRetransmit;
-  }
+  pass.out.lost_retransmissions += detection.lost_retransmissions;
   if (detection.wait) {
     ArmReorder(pass.context, *detection.wait);
     pass.set_timer = false;

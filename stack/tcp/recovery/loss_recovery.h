@@ -52,7 +52,6 @@ struct RecoveryEvent {
     kDsackUndo = 1u << 8,             // TCPDSACKUndo
     kLossUndo = 1u << 9,              // TCPLossUndo
     kSpuriousRto = 1u << 10,          // TCPSpuriousRTOs
-    kLostRetransmit = 1u << 11,       // TCPLostRetransmit
     kLossProbe = 1u << 12,            // TCPLossProbes
     kLossProbeRecovery = 1u << 13,    // TCPLossProbeRecovery
     kTimeout = 1u << 14,              // TCPTimeouts
@@ -116,8 +115,9 @@ struct AckOutcome {
   uint32_t sacked_bytes = 0;     // newly SACKed
   uint32_t delivered_bytes = 0;  // both, none twice; with Reno's emulated SACKs
   uint32_t delivered_segments = 0;
-  uint32_t lost_bytes = 0;      // newly marked lost
-  uint32_t dsack_segments = 0;  // that came twice, by a D-SACK that may be true
+  uint32_t lost_bytes = 0;            // newly marked lost
+  uint32_t dsack_segments = 0;        // that came twice, by a D-SACK that may be true
+  uint32_t lost_retransmissions = 0;  // segments
   uint32_t prior_in_flight_bytes = 0;
   bool snd_una_advanced = false;
   bool in_reduction = false;    // Cwr or Recovery now: PRR sets the cwnd
@@ -138,6 +138,7 @@ struct TimerOutcome {
   };
   Action action = Action::kNone;
   uint32_t lost_bytes = 0;
+  uint32_t lost_retransmissions = 0;  // segments
   uint32_t events = 0;
   CongestionSignals signals;
 };
@@ -272,7 +273,7 @@ class LossRecovery {
   void EndReduction(CongestionSignals& signals);
   void TryToOpen(Pass& pass);
   void TryKeepOpen(const RecoveryContext& context, Seq snd_nxt);
-  void MarkOutstandingLost(const RecoveryContext& context, uint32_t& lost_bytes, uint32_t& events);
+  void MarkOutstandingLost(const RecoveryContext& context, TimerOutcome& outcome);
   void EnterPlainLoss(const SentSegmentPool& pool);
   bool AnyRetransmissionDone(const SentSegmentPool& pool) const;
   Seq SndNxt(const SentSegmentPool& pool) const { return pool[queue_.tail()].end(); }

@@ -260,7 +260,7 @@ void LossRecovery::OnReorderTimeout(const RecoveryContext& context, TimerOutcome
   const Rack::Detection detection = rack_.DetectLoss(context.pool, queue_, Micros::Of(context.now),
                                                      context.settings, RackConditions());
   outcome.lost_bytes = detection.lost_bytes;
-  if (detection.retransmission_lost) outcome.events |= RecoveryEvent::kLostRetransmit;
+  outcome.lost_retransmissions = detection.lost_retransmissions;
   if (detection.lost_bytes > 0) {
     if (state_ != RecoveryState::kRecovery) {
       EnterRecovery(context, SndNxt(context.pool), /*ece=*/false, outcome.events, outcome.signals);
@@ -278,13 +278,12 @@ void LossRecovery::OnReorderTimeout(const RecoveryContext& context, TimerOutcome
 
 // All that is outstanding is taken for lost, except, with SACK, what left so lately that its
 // acknowledgment is not due (RFC 8985 section 6.3): the timer was the head's.
-void LossRecovery::MarkOutstandingLost(const RecoveryContext& context, uint32_t& lost_bytes,
-                                       uint32_t& events) {
+void LossRecovery::MarkOutstandingLost(const RecoveryContext& context, TimerOutcome& outcome) {
   SentSegmentPool& pool = context.pool;
   const SegmentIndex head = queue_.head();
   const bool reneged = pool[head].Has(SentSegment::kSacked);
   if (reneged) {
-    events |= RecoveryEvent::kSackReneging;
+    outcome.events |= RecoveryEvent::kSackReneging;
     queue_.ForgetSacks(pool);
   }
   reno_sacked_ = 0;
@@ -293,14 +292,16 @@ void LossRecovery::MarkOutstandingLost(const RecoveryContext& context, uint32_t&
     const SentSegment& segment = pool[i];
     if (segment.Has(SentSegment::kSacked)) continue;
     if (!reneged && sack_permitted_ && i != head && !rack_.IsOverdue(segment, now)) continue;
+    if (segment.LostAgain()) ++outcome.lost_retransmissions;
     if (!segment.Has(SentSegment::kLost) || segment.Has(SentSegment::kRetransmitted)) {
-      lost_bytes += segment.length;
+      outcome.lost_bytes += segment.length;
     }
     queue_.MarkLost(pool, i);
   }
 }
 
 void LossRecovery::OnRetransmitTimeout(const RecoveryContext& context, TimerOutcome& outcome) {
+  outcome.events |= RecoveryEvent::kTimeout;
   if (timeouts_ == 0) {
     if (state_ == RecoveryState::kRecovery) {
       outcome.events |= sack_permitted_ ? RecoveryEvent::kSackRecoveryFailure
@@ -309,8 +310,6 @@ void LossRecovery::OnRetransmitTimeout(const RecoveryContext& context, TimerOutc
       outcome.events |= RecoveryEvent::kLossFailure;
     } else if (state_ == RecoveryState::kDisorder || sacked_segments() > 0) {
       outcome.events |= sack_permitted_ ? RecoveryEvent::kSackFailure : RecoveryEvent::kRenoFailure;
-    } else {
-      outcome.events |= RecoveryEvent::kTimeout;
     }
   }
   const Seq snd_una = context.pool[queue_.head()].seq;
@@ -318,7 +317,7 @@ void LossRecovery::OnRetransmitTimeout(const RecoveryContext& context, TimerOutc
   const bool new_recovery = state_ < RecoveryState::kRecovery;
   const bool first_in_window = state_ <= RecoveryState::kDisorder || high_seq_ <= snd_una ||
                                (state_ == RecoveryState::kLoss && timeouts_ == 0);
-  MarkOutstandingLost(context, outcome.lost_bytes, outcome.events);
+  MarkOutstandingLost(context, outcome);
   if (first_in_window) {
     undo_cwnd_allowed_ = true;
     BeginUndo(context.pool);

@@ -47,7 +47,7 @@ Rack::Detection Rack::DetectLoss(SentSegmentPool& pool, SentQueue& queue, Micros
     const SegmentIndex later = SentQueue::NextSent(pool, i);
     const int64_t remaining_us = due_us - (now - segment.sent_at);
     if (remaining_us <= 0) {
-      if (segment.Has(SentSegment::kRetransmitted)) result.retransmission_lost = true;
+      if (segment.LostAgain()) ++result.lost_retransmissions;
       result.lost_bytes += segment.length;
       queue.MarkLost(pool, i);
     } else {

@@ -60,9 +60,9 @@ class Rack {
   };
 
   struct Detection {
-    uint32_t lost_bytes = 0;  // newly marked, losses of retransmissions included
-    bool retransmission_lost = false;
-    std::optional<Duration> wait;  // until the rest of what is suspect is due
+    uint32_t lost_bytes = 0;            // newly marked, losses of retransmissions included
+    uint32_t lost_retransmissions = 0;  // segments
+    std::optional<Duration> wait;       // until the rest of what is suspect is due
   };
 
   // Takes in the newest delivery of an acknowledgment (Delivery::newest_...), steps 1 to 3.

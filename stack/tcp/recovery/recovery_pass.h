@@ -21,7 +21,6 @@ struct LossRecovery::Pass {
   bool duplicate = false;      // RFC 5681's duplicate acknowledgment
   bool not_duplicate = false;  // carries data, a window change, or acknowledges something
   bool set_timer = false;
-  bool retransmission_lost = false;
   bool retransmit = false;
 };
 

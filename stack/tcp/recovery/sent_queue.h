@@ -36,6 +36,8 @@ struct SentSegment {
 
   Seq end() const { return seq + length; }
   bool Has(uint8_t flag) const { return (flags & flag) != 0; }
+  // Whoever marks it lost now loses a retransmission (TCPLostRetransmit).
+  bool LostAgain() const { return Has(kLost) && Has(kRetransmitted); }
 
   Seq seq;
   uint32_t length = 0;    // in sequence space

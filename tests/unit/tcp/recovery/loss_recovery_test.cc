@@ -81,7 +81,7 @@ TEST(SackRecoveryTest, LostRetransmissionIsResentWithoutATimeout) {
   ASSERT_GE(sent.back(), 10);
   lab.Advance(100);
   const AckOutcome out = lab.Ack(0, {{1, 11}});
-  EXPECT_TRUE(out.events & RecoveryEvent::kLostRetransmit);
+  EXPECT_EQ(out.lost_retransmissions, 1u);
   lab.SendAllowed(0);
   EXPECT_THAT(lab.TakeSent(), testing::Contains(0));
   EXPECT_EQ(lab.state(), RecoveryState::kRecovery);
@@ -199,7 +199,10 @@ TEST(TimeoutTest, WindowOfOneThenSlowStartAndBackOff) {
   EXPECT_EQ(lab.control.congestion().ssthresh_bytes(), 5 * SenderLab::kMss);
   lab.SendAllowed();
   EXPECT_THAT(lab.TakeSent(), ElementsAre(0));
-  ASSERT_EQ(lab.FireTimer().action, Action::kRetransmit);
+  const TimerOutcome second = lab.FireTimer();
+  ASSERT_EQ(second.action, Action::kRetransmit);
+  EXPECT_TRUE(second.events & RecoveryEvent::kTimeout);
+  EXPECT_EQ(second.lost_retransmissions, 1u);
   EXPECT_EQ(lab.now - sent_at, Duration::Millis(300 + 600));
   EXPECT_EQ(lab.control.recovery().timeouts(), 2);
   // Recurring in one window: ssthresh is not halved again.

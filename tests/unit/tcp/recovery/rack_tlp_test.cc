@@ -60,7 +60,7 @@ TEST(RackTlpTest, Section34TailLossAndLostRetransmission) {
   // P2 was sent again after P1, in the same instant; its delivery condemns P1's retransmission.
   const AckOutcome after_p2 = ack(1, 1, {{SenderLab::At(2), SenderLab::At(4)}});
   EXPECT_EQ(after_p2.lost_bytes, SenderLab::kMss);
-  EXPECT_TRUE(after_p2.events & RecoveryEvent::kLostRetransmit);
+  EXPECT_EQ(after_p2.lost_retransmissions, 1u);
   const auto again = recovery.NextRetransmission(context(), SenderLab::kMss);
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ(again->seq, SenderLab::At(1));
