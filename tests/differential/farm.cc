@@ -43,15 +43,15 @@ void Hasten(bool on, uint64_t seed) {
 }
 
 std::string Run(const Schedule& schedule) {
-  std::map<std::string, std::string> sysctls;
-  const auto kernel = MakeKernel(schedule, &sysctls);
+  Beginning beginning;
+  const auto kernel = MakeKernel(schedule, &beginning);
   bool in_time = true;
   Hasten(true, schedule.seed);
   const Trace expected = Play(schedule, *kernel, &in_time);
   Hasten(false, schedule.seed);
   if (!in_time) return "L";
   bool always = true;
-  const auto usher = MakeUsher(schedule, sysctls);
+  const auto usher = MakeUsher(schedule, beginning);
   const Trace got = Play(schedule, *usher, &always);
   std::string text;
   const auto difference = Compare(expected, got);
@@ -146,13 +146,13 @@ void PrintBoth(const Schedule& schedule) {
   std::fflush(nullptr);
   const pid_t pid = fork();
   if (pid == 0) {
-    std::map<std::string, std::string> sysctls;
+    Beginning beginning;
     bool in_time = true;
-    const auto kernel = MakeKernel(schedule, &sysctls);
+    const auto kernel = MakeKernel(schedule, &beginning);
     Hasten(true, schedule.seed);
     const Trace expected = Play(schedule, *kernel, &in_time);
     Hasten(false, schedule.seed);
-    const Trace got = Play(schedule, *MakeUsher(schedule, sysctls), &in_time);
+    const Trace got = Play(schedule, *MakeUsher(schedule, beginning), &in_time);
     for (size_t i = 0; i < schedule.steps.size(); ++i)
       std::printf("%zu: %s\n    kernel\n%s    usher\n%s", i, ToString(schedule.steps[i]).c_str(),
                   ToString(expected[i]).c_str(), ToString(got[i]).c_str());

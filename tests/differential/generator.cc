@@ -24,13 +24,13 @@ struct Profile {
 };
 
 constexpr Profile kProfiles[] = {
-    {"mixed", 180, 6, 24, 4, 2500},      {"overflow", 160, 10, 30, 2, 2500},
+    {"mixed", 160, 6, 24, 4, 2500},      {"overflow", 160, 10, 30, 2, 2500},
     {"half-open", 130, 12, 24, 3, 2500}, {"quarter", 50, 10, 20, 0, 0},
     {"request", 140, 3, 18, 6, 2500},    {"timers", 50, 5, 16, 12, 6000},
     {"old", 20, 4, 10, 25, 16500},       {"pruning", 25, 12, 0, 0, 0},
     {"time-wait", 75, 3, 18, 3, 2500},   {"defer", 30, 4, 14, 14, 6500},
     {"close", 40, 5, 8, 10, 4500},       {"cookie", 40, 3, 10, 3, 1500},
-    {"fast-open", 40, 4, 16, 3, 1500},   {"group", 20, 5, 8, 8, 3500},
+    {"fast-open", 60, 4, 16, 3, 1500},   {"group", 20, 5, 8, 8, 3500},
 };
 
 // Where a client stands, as the generator believes.
@@ -551,7 +551,17 @@ class Generator {
       Segment(c, TcpFlags::kRst);
       phases_[c] = Chance(80) ? Phase::kClosing : Phase::kIdle;
     }
-    if (Chance(75)) NewKeys();
+    if (Chance(50))
+      FillFastOpen();
+    else if (Chance(75))
+      NewKeys();
+  }
+  // One after another with its cookie, and none acknowledges: as many as may be pending, and more.
+  void FillFastOpen() {
+    for (uint32_t c = 0; c < clients_; ++c) {
+      Syn(c);
+      schedule_.steps.back().segment.fast_open = FastOpen::kGiven;
+    }
   }
 
   // A listener joins the group, and the first one, which has requests and connections, leaves it:

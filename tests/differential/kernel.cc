@@ -90,8 +90,7 @@ sockaddr_storage SockAddress(const IpAddress& address, uint16_t port, socklen_t*
 
 class Kernel final : public Subject {
  public:
-  Kernel(const Schedule& schedule, std::map<std::string, std::string>* sysctls)
-      : ipv6_(schedule.ipv6) {
+  Kernel(const Schedule& schedule, Beginning* beginning) : ipv6_(schedule.ipv6) {
     Check(unshare(CLONE_NEWNET) == 0, "a network namespace");
     for (const char* name : {"all", "default"}) {
       WriteSysctl(absl::StrCat("net.ipv6.conf.", name, ".disable_ipv6"), ipv6_ ? "0" : "1");
@@ -107,10 +106,11 @@ class Kernel final : public Subject {
     for (const char* name : kSharedSysctls) {
       std::string value = Slurp(PathOf(name));
       while (!value.empty() && value.back() == '\n') value.pop_back();
-      (*sysctls)[name] = value;
+      beginning->sysctls[name] = value;
     }
     TakeSent();
     started_ms_ = NowMs();
+    beginning->clock_ns = static_cast<int64_t>(started_ms_ * 1e6);
   }
 
   void SetSysctl(const std::string& name, const std::string& value) override {
@@ -377,9 +377,8 @@ class Kernel final : public Subject {
 
 }  // namespace
 
-std::unique_ptr<Subject> MakeKernel(const Schedule& schedule,
-                                    std::map<std::string, std::string>* sysctls) {
-  return std::make_unique<Kernel>(schedule, sysctls);
+std::unique_ptr<Subject> MakeKernel(const Schedule& schedule, Beginning* beginning) {
+  return std::make_unique<Kernel>(schedule, beginning);
 }
 
 }  // namespace usher::differential

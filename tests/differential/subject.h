@@ -92,12 +92,18 @@ class Subject {
   virtual CounterValues Counters() = 0;
 };
 
-// The kernel, in the network namespace that this process makes for itself: once per process. The
-// values of kSharedSysctls are left in *sysctls.
-std::unique_ptr<Subject> MakeKernel(const Schedule& schedule,
-                                    std::map<std::string, std::string>* sysctls);
+// What both sides begin with alike.
+struct Beginning {
+  std::map<std::string, std::string> sysctls;  // the values of kSharedSysctls
+  // What the clock shows then. A cookie's timestamp holds options in place of its low six bits, so
+  // the round trip that its echo tells depends on what those bits were.
+  int64_t clock_ns = 0;
+};
+
+// The kernel, in the network namespace that this process makes for itself: once per process. How it
+// began is left in *beginning.
+std::unique_ptr<Subject> MakeKernel(const Schedule& schedule, Beginning* beginning);
 // usher, in virtual time, with listen_model = linux.
-std::unique_ptr<Subject> MakeUsher(const Schedule& schedule,
-                                   const std::map<std::string, std::string>& sysctls);
+std::unique_ptr<Subject> MakeUsher(const Schedule& schedule, const Beginning& beginning);
 
 }  // namespace usher::differential

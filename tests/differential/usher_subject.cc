@@ -17,7 +17,6 @@ namespace {
 
 constexpr MacAddress kOurMac{{2, 0, 0, 0, 0, 1}};
 constexpr MacAddress kPeerMac{{2, 0, 0, 0, 0, 2}};
-constexpr int64_t kStartNs = 1'000'000'000'000;
 
 // As Linux writes it: four words with dashes, the key's bytes as they lie in memory.
 SipKey FastOpenKey(const std::string& text) {
@@ -33,13 +32,17 @@ struct Quiet final : Application {
 
 class Usher final : public Subject {
  public:
-  Usher(const Schedule& schedule, const std::map<std::string, std::string>& sysctls)
-      : ipv6_(schedule.ipv6), pool_(1024), port_(pool_, kOurMac), random_(schedule.seed) {
+  Usher(const Schedule& schedule, const Beginning& beginning)
+      : ipv6_(schedule.ipv6),
+        start_(Instant::FromNanos(beginning.clock_ns)),
+        pool_(1024),
+        port_(pool_, kOurMac),
+        random_(schedule.seed) {
     StackOptions options;
     options.max_connections = 256;
     options.passive_open.max_requests = 1024;
     options.passive_open.default_model = ListenModel::kLinux;
-    for (const auto& [name, value] : sysctls) Set(options.sysctls, name, value);
+    for (const auto& [name, value] : beginning.sysctls) Set(options.sysctls, name, value);
     options.sysctls.tcp_max_tw_buckets = std::min(options.sysctls.tcp_max_tw_buckets, 256);
     InterfaceConfig config;
     config.addresses = {{ServerAddress(false), 15}};
@@ -167,7 +170,7 @@ class Usher final : public Subject {
   }
   std::vector<SentPacket> TakeSent() override { return std::exchange(sent_, {}); }
   void SleepUntil(double ms) override {
-    const Instant end = Instant::FromNanos(kStartNs + static_cast<int64_t>(ms * 1e6));
+    const Instant end = start_ + Duration::Nanos(static_cast<int64_t>(ms * 1e6));
     for (;;) {
       const Instant next = stack_->NextDeadline(0);
       if (next > end) break;
@@ -247,12 +250,13 @@ class Usher final : public Subject {
     const bool tcp = ipv6_ ? ethernet->type() == EtherType::kIpv6 && packet[6] == IpProtocol::kTcp
                            : ethernet->type() == EtherType::kIpv4 && packet[9] == IpProtocol::kTcp;
     if (!tcp) return;
-    const double at = static_cast<double>(now_.ns() - kStartNs) / 1e6;
+    const double at = static_cast<double>((now_ - start_).ns()) / 1e6;
     sent_.push_back({at, Bytes(packet.begin(), packet.end())});
   }
 
   const bool ipv6_;
-  Instant now_ = Instant::FromNanos(kStartNs);
+  const Instant start_;
+  Instant now_ = start_;
   HeapPool pool_;
   MemoryPort port_;
   SeededRandom random_;
@@ -265,9 +269,8 @@ class Usher final : public Subject {
 
 }  // namespace
 
-std::unique_ptr<Subject> MakeUsher(const Schedule& schedule,
-                                   const std::map<std::string, std::string>& sysctls) {
-  return std::make_unique<Usher>(schedule, sysctls);
+std::unique_ptr<Subject> MakeUsher(const Schedule& schedule, const Beginning& beginning) {
+  return std::make_unique<Usher>(schedule, beginning);
 }
 
 }  // namespace usher::differential
