@@ -2,13 +2,12 @@
 """What cannot be served is refused in one line that says what to do; exit code 2 names file, line,
 key, what is wrong and what would be right."""
 
-import os
 import re
 import tempfile
 from pathlib import Path
 
 from lab import (HTTP_LISTENER, ROOT, USHERD, Lab, Process, case, check, config_text, equal, main,
-                 need, tool)
+                 need)
 
 GOOD = '''[eal]
 args = ["--no-huge", "-m", "256", "--no-pci", "--file-prefix=usher-bad", "--vdev=net_null0"]

@@ -7,8 +7,8 @@ timers long, on both, and a capture that lost frames is taken anew.
 
 import signal
 
-from lab import (ECHO, SERVER4, SERVER6, Failure, Lab, case, check, equal, main, need,
-                 random_file, sha256_of, sysctl, tool, wait_until)
+from lab import (SERVER4, SERVER6, Failure, Lab, case, check, equal, main, need, sysctl, tool,
+                 wait_until)
 
 # What must not have moved in the client's namespace. (TcpOutRsts counts what curl and ab do not
 # do: closing with unread data.)
@@ -42,17 +42,10 @@ def nstat(lab):
 
 
 def traffic(lab, version):
-    host = SERVER4 if version == 4 else f'[{SERVER6}]'
     for size in (0, 1, 1000, 100_000, 4_000_000):
         lab.run('curl', '-sS', '--fail', '-o', '/dev/null', lab.url(f'/bytes/{size}', version))
-    up, back = lab.directory / 'up', lab.directory / 'back'
-    wanted = random_file(up, 4_000_000)
-    lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-            lab.url('/echo', version))
-    equal(sha256_of(back), wanted, 'SHA-256 of the echo')
-    with open(up, 'rb') as source, open(back, 'wb') as sink:
-        lab.run('socat', '-t', 300, '-', f'TCP{version}:{host}:{ECHO}', stdin=source, stdout=sink)
-    equal(sha256_of(back), wanted, 'SHA-256 of the echo')
+    lab.up_and_back(version, 4_000_000)
+    lab.echo(version, 4_000_000)
     lab.run('ab', '-q', '-n', 200, '-c', 4, '-s', 300, lab.url('/bytes/3000', version))
     lab.run('ab', '-q', '-k', '-n', 200, '-c', 4, '-s', 300, lab.url('/bytes/3000', version))
 

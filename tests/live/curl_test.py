@@ -3,8 +3,7 @@
 
 import socket
 
-from lab import (HTTP, ROOT, SERVER4, SERVER6, Lab, case, check, equal, main, need,
-                 pattern, pattern_sha256, random_file, sha256_of)
+from lab import HTTP, ROOT, SERVER4, SERVER6, Lab, case, check, equal, main, need, pattern
 
 BODY = 100 << 20
 
@@ -34,14 +33,8 @@ def connection_is_kept(lab, version):
 
 
 def large_bodies(lab, version):
-    down = lab.directory / 'down'
-    fetch(lab, '--fail', '-o', down, lab.url(f'/bytes/{BODY}', version))
-    equal(sha256_of(down), pattern_sha256(BODY), 'SHA-256 of what came down')
-    up, back = lab.directory / 'up', lab.directory / 'back'
-    wanted = random_file(up, BODY)
-    fetch(lab, '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-          lab.url('/echo', version))
-    equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
+    lab.down(version, BODY)
+    lab.up_and_back(version, BODY)
 
 
 def refusals(lab, version):

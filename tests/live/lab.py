@@ -451,6 +451,34 @@ class Lab:
             raise Failure(f'{failure}; there are {self._unsettled}') from None
 
 
+    # ---- transfers, each compared by SHA-256; one of a version at a time ----
+
+    def down(self, version, length):
+        """curl fetches `length` bytes of the pattern."""
+        got = self.directory / f'down{version}'
+        self.run('curl', '-sS', '--fail', '-o', got, self.url(f'/bytes/{length}', version))
+        equal(sha256_of(got), pattern_sha256(length), 'SHA-256 of what came down')
+
+    def up_and_back(self, version, length):
+        """curl sends random bytes to /echo."""
+        up, back = self.directory / f'up{version}', self.directory / f'back{version}'
+        wanted = random_file(up, length)
+        self.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
+                 self.url('/echo', version))
+        equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
+
+    def echo(self, version, length, *client):
+        """Random bytes through `client` (socat unless told), whose input they are and whose output
+        must be the same; it closes its sending half at their end."""
+        up, back = self.directory / f'up{version}', self.directory / f'back{version}'
+        wanted = random_file(up, length)
+        host = SERVER4 if version == 4 else f'[{SERVER6}]'
+        with open(up, 'rb') as source, open(back, 'wb') as sink:
+            self.run(*(client or ('socat', '-t', 300, '-', f'TCP{version}:{host}:{ECHO}')),
+                     stdin=source, stdout=sink)
+        equal(sha256_of(back), wanted, 'SHA-256 of the echo')
+
+
 # ---- hashes of what went over the wire ----
 
 def pattern(length, start=0):

@@ -4,7 +4,7 @@ in order and once, both ways."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import Lab, case, check, equal, main, need, pattern_sha256, random_file, sha256_of
+from lab import Lab, case, check, main, need
 
 LENGTH = 1 << 20
 # With a fifth lost each way, a third of all round trips fail: timeouts back off again and again, up
@@ -26,20 +26,6 @@ LINKS = {
 FAULTS = {'loss': 'lost', 'reorder': 'reordered', 'duplicate': 'duplicated', 'corrupt': 'corrupted'}
 
 
-def down(lab, version):
-    got = lab.directory / f'down{version}'
-    lab.run('curl', '-sS', '--fail', '-o', got, lab.url(f'/bytes/{LENGTH}', version))
-    equal(sha256_of(got), pattern_sha256(LENGTH), 'SHA-256 of what came down')
-
-
-def up_and_back(lab, version):
-    up, back = lab.directory / f'up{version}', lab.directory / f'back{version}'
-    wanted = random_file(up, LENGTH)
-    lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-            lab.url('/echo', version))
-    equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
-
-
 def test():
     need('curl', 'ethtool')
     with Lab('tap', settings=RTO_MAX, link={}) as lab:
@@ -51,7 +37,7 @@ def test():
                 lab.set_link({**settings, 'seed': number})
                 with ThreadPoolExecutor() as pool:  # timeouts are waited for side by side
                     for done in [pool.submit(step, lab, version) for version in (4, 6)
-                                 for step in (down, up_and_back)]:
+                                 for step in (Lab.down, Lab.up_and_back)]:
                         done.result()
                 did = lab.set_link({})
                 print(f'  {did}')

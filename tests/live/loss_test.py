@@ -4,8 +4,7 @@ comes, in order and once."""
 
 import json
 
-from lab import (ECHO, SERVER4, SERVER6, Lab, case, equal, main, need,
-                 pattern_sha256, random_file, sha256_of, tool)
+from lab import Lab, case, equal, main, need, tool
 
 LENGTH = {1: 8 << 20, 10: 512 << 10}
 
@@ -30,29 +29,6 @@ def lost():
     return next(row['counter']['packets'] for row in said['nftables'] if 'counter' in row)
 
 
-def down(lab, version, length):
-    got = lab.directory / 'down'
-    lab.run('curl', '-sS', '--fail', '--retry', 0, '-o', got, lab.url(f'/bytes/{length}', version))
-    equal(sha256_of(got), pattern_sha256(length), 'SHA-256 of what came down')
-
-
-def up_and_back(lab, version, length):
-    up, back = lab.directory / 'up', lab.directory / 'back'
-    wanted = random_file(up, length)
-    lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-            lab.url('/echo', version))
-    equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
-
-
-def echo(lab, version, length):
-    up, back = lab.directory / 'up', lab.directory / 'back'
-    wanted = random_file(up, length)
-    host = SERVER4 if version == 4 else f'[{SERVER6}]'
-    with open(up, 'rb') as source, open(back, 'wb') as sink:
-        lab.run('socat', '-t', 300, '-', f'TCP{version}:{host}:{ECHO}', stdin=source, stdout=sink)
-    equal(sha256_of(back), wanted, 'SHA-256 of the echo')
-
-
 def short(lab, version, _):
     """Handshakes and closes meet loss too."""
     for n in range(30):
@@ -68,7 +44,7 @@ def test():
             before = lab.baseline()
             for percent in (1, 10):
                 for version in (4, 6):
-                    for step in (down, up_and_back, echo, short):
+                    for step in (Lab.down, Lab.up_and_back, Lab.echo, short):
                         with case(f'{kind}, IPv{version}, {percent}% lost: '
                                   f'{step.__name__.replace("_", " ")}'):
                             lose(percent)

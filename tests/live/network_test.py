@@ -5,20 +5,14 @@ advertise themselves, addresses that others claim, several shards on one port.""
 import socket
 import struct
 
-from lab import (ROUTER4, ROUTER6, SERVER4, SERVER6, Lab, case, check, equal, main, need, pattern,
-                 pattern_sha256, random_file, sha256_of, tool, wait_until)
+from lab import ROUTER4, ROUTER6, SERVER4, Lab, case, check, main, need, pattern, tool, wait_until
 
 LENGTH = 4 << 20
 
 
 def both_ways(lab, version):
-    up, back = lab.directory / 'up', lab.directory / 'back'
-    lab.run('curl', '-sS', '--fail', '-o', back, lab.url(f'/bytes/{LENGTH}', version))
-    equal(sha256_of(back), pattern_sha256(LENGTH), 'SHA-256 of what came down')
-    wanted = random_file(up, LENGTH)
-    lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-            lab.url('/echo', version))
-    equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
+    lab.down(version, LENGTH)
+    lab.up_and_back(version, LENGTH)
 
 
 def small_path_mtu(kind):

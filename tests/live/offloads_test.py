@@ -4,7 +4,7 @@ those of received and of sent packets. (tests/nic does the same with emulated ca
 
 import itertools
 
-from lab import Lab, case, check, equal, main, need, pattern_sha256, random_file, sha256_of
+from lab import Lab, case, check, main, need
 
 LENGTH = 4 << 20
 
@@ -19,13 +19,8 @@ def test():
                   in lab.server.output(), lab.server.output())
             before = lab.baseline()
             for version in (4, 6):
-                up, back = lab.directory / 'up', lab.directory / 'back'
-                lab.run('curl', '-sS', '--fail', '-o', back, lab.url(f'/bytes/{LENGTH}', version))
-                equal(sha256_of(back), pattern_sha256(LENGTH), 'SHA-256 of what came down')
-                wanted = random_file(up, LENGTH)
-                lab.run('curl', '-sS', '--fail', '-H', 'Expect:', '-T', up, '-X', 'POST', '-o', back,
-                        lab.url('/echo', version))
-                equal(sha256_of(back), wanted, 'SHA-256 of what went up and came back')
+                lab.down(version, LENGTH)
+                lab.up_and_back(version, LENGTH)
             lab.back_to(before)
 
 

@@ -5,8 +5,8 @@ an accept queue is one for both."""
 import os
 import socket
 
-from lab import (LISTENERS, SERVER4, SERVER6, USHERCTL, Lab, case, check, equal, main, need, pattern_sha256,
-                 sha256_of, wait_until)
+from lab import (LISTENERS, SERVER4, SERVER6, USHERCTL, Lab, case, check, equal, main, need,
+                 wait_until)
 
 BODY = 20 << 20
 QUEUE_PORT = 8081
@@ -31,9 +31,7 @@ def bodies(lab):
     for version in (4, 6):
         lab.run('ping', '-q', '-c3', '-i0.2', SERVER4 if version == 4 else SERVER6)
         lab.run('ip', f'-{version}', 'neigh', 'flush', 'dev', lab.device)
-        down = lab.directory / 'down'
-        lab.run('curl', '-sS', '--fail', '-o', down, lab.url(f'/bytes/{BODY}', version))
-        equal(sha256_of(down), pattern_sha256(BODY), 'SHA-256 of what came down')
+        lab.down(version, BODY)
 
 
 def one_backlog(lab):

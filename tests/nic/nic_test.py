@@ -17,7 +17,7 @@ from pathlib import Path
 
 from guest import Guest, Server, fetch
 from lab import (_die_with_parent, case, check, config_text, equal, main, need, random_file,
-                 sha256_of, sysctl, tool, wait_until)
+                 sha256_of, tool, wait_until)
 
 # The cards' places on the guest's bus: two of a kind, the second ones in a VLAN.
 E1000E, VIRTIO, TAGGED_E1000E, TAGGED_VIRTIO = (f'0000:00:{n:02x}.0' for n in range(2, 6))
