@@ -21,6 +21,7 @@
 #include "stack/api/stack.h"
 #include "stack/port/memory_port.h"
 #include "tests/support/connection_peek.h"
+#include "tests/support/family.h"
 #include "tests/support/segment_builder.h"
 
 namespace usher::test {
@@ -309,13 +310,5 @@ class ConnectionTest : public ConnectionTestBase, public ::testing::WithParamInt
  protected:
   ConnectionTest() : ConnectionTestBase(GetParam()) {}
 };
-
-inline std::string FamilyName(const ::testing::TestParamInfo<Family>& info) {
-  return info.param == Family::kIpv4 ? "V4" : "V6";
-}
-
-#define USHER_FOR_BOTH_FAMILIES(suite)                                                     \
-  INSTANTIATE_TEST_SUITE_P(Family, suite, ::testing::Values(Family::kIpv4, Family::kIpv6), \
-                           ::usher::test::FamilyName)
 
 }  // namespace usher::test

@@ -1,4 +1,5 @@
-// A PassiveOpen over a memory port in virtual time, with the least demux that can feed it.
+// A PassiveOpen over a memory port in virtual time, with the least demux that can feed it, for IPv4
+// and IPv6.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -6,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "stack/ip/egress.h"
@@ -13,16 +15,21 @@
 #include "stack/listen/passive_open.h"
 #include "stack/port/memory_port.h"
 #include "stack/wire/arp.h"
+#include "tests/support/family.h"
 #include "tests/support/segment_builder.h"
 
 namespace usher::test {
 
-class PassiveOpenTest : public ::testing::Test {
+class PassiveOpenTestBase : public ::testing::Test {
  protected:
   static constexpr uint16_t kPort = 80;
   static constexpr uint32_t kConnections = 4096;
 
-  PassiveOpenTest() {
+  explicit PassiveOpenTestBase(Family family)
+      : v6_(family == Family::kIpv6),
+        local_(Ip(v6_ ? "2001:2::2" : "198.18.0.2")),
+        other_local_(Ip(v6_ ? "2001:2::3" : "198.18.0.3")),
+        any_(v6_ ? IpAddress() : IpAddress::V4(0)) {
     sysctls_.tcp_max_syn_backlog = 8192;
     sysctls_.tcp_rmem = {4096, 131072, 6291456};
     sysctls_.tcp_max_tw_buckets = 1024;
@@ -38,8 +45,10 @@ class PassiveOpenTest : public ::testing::Test {
   // Makes the stack from sysctls_ and passive_config_; again, if they were changed.
   void Make() {
     Dismantle();
-    const InterfaceConfig config{
-        .addresses = {{Ip("198.18.0.2"), 15}, {Ip("198.18.0.3"), 15}, {Ip("2001:2::2"), 48}}};
+    const InterfaceConfig config{.addresses = {{Ip("198.18.0.2"), 15},
+                                               {Ip("198.18.0.3"), 15},
+                                               {Ip("2001:2::2"), 48},
+                                               {Ip("2001:2::3"), 48}}};
     auto made = Interface::Create(0, port_, config, NetworkLimits(), counters_, random_);
     ASSERT_TRUE(made.ok()) << made.status();
     interface_ = *std::move(made);
@@ -62,10 +71,10 @@ class PassiveOpenTest : public ::testing::Test {
                                                        .output = output_});
     connections_ = std::make_unique<ObjectPool<TcpConnection>>(connection_slots_);
     passive_ = std::make_unique<PassiveOpen>(*context_, *connections_, passive_config_, random_);
-    for (uint32_t i = 1; i < 250; ++i) {
-      interface_->SetPermanentNeighbour(now_, IpAddress::V4(0xc6120100 + i), kPeerMac);
-    }
-    interface_->SetPermanentNeighbour(now_, Ip("2001:2::9"), kPeerMac);
+    for (uint32_t i = 0; i < kHosts; ++i)
+      interface_->SetPermanentNeighbour(now_, Host(i, v6_), kPeerMac);
+    for (uint32_t i = 0; i < 4; ++i)  // and some of the other family
+      interface_->SetPermanentNeighbour(now_, Host(i, !v6_), kPeerMac);
     Pass(Duration::Seconds(3));  // duplicate address detection
     DropSent();
   }
@@ -76,14 +85,26 @@ class PassiveOpenTest : public ::testing::Test {
   }
 
   // ---- The peer ----
+  static constexpr uint32_t kHosts = 200;
+  static IpAddress Host(uint32_t i, bool v6) {
+    return v6 ? Ip("2001:2::1:" + std::to_string(1 + i % kHosts))
+              : IpAddress::V4(0xc6120101 + i % kHosts);
+  }
   // The `i`th client, from a port of its own.
-  static FourTuple Client(uint32_t i = 0, uint16_t port = kPort) {
-    return {Ip("198.18.0.2"), IpAddress::V4(0xc6120101 + i % 200), port,
+  FourTuple Client(uint32_t i = 0, uint16_t port = kPort) const {
+    return {local_, Host(i, v6_), port, static_cast<uint16_t>(40000 + i)};
+  }
+  // The same of a family whatever this test's own is.
+  static FourTuple ClientOf(Family family, uint32_t i = 0, uint16_t port = kPort) {
+    const bool v6 = family == Family::kIpv6;
+    return {Ip(v6 ? "2001:2::2" : "198.18.0.2"), Host(i, v6), port,
             static_cast<uint16_t>(40000 + i)};
   }
-  static FourTuple Client6(uint32_t i = 0, uint16_t port = kPort) {
-    return {Ip("2001:2::2"), Ip("2001:2::9"), port, static_cast<uint16_t>(40000 + i)};
-  }
+  // What a SYN-ACK says at an MTU of 1500: its MSS, and half of tcp_rmem in whole segments, with
+  // timestamps and without.
+  uint16_t OurMss() const { return v6_ ? 1440 : 1460; }
+  uint16_t OurWindow() const { return v6_ ? 45 * 1428 : 45 * 1448; }
+  uint16_t PlainWindow() const { return v6_ ? 45 * 1440 : 44 * 1460; }
   // What Linux sends.
   static SegmentBuilder LinuxSyn(const FourTuple& t, Seq isn = Seq(1000), uint32_t tsval = 5000) {
     return From(t)
@@ -269,6 +290,10 @@ class PassiveOpenTest : public ::testing::Test {
     DropSent();
   }
 
+  const bool v6_;
+  const IpAddress local_;
+  const IpAddress other_local_;  // ours too
+  const IpAddress any_;          // of the family
   Sysctls sysctls_;
   PassiveOpenConfig passive_config_;
   bool foresee_ = true;  // hash beforehand, as a shard does
@@ -296,6 +321,11 @@ class PassiveOpenTest : public ::testing::Test {
   uint32_t ready_events_ = 0;
   uint32_t removed_by_timer_ = 0;
   uint32_t children_reset_ = 0;
+};
+
+class PassiveOpenTest : public PassiveOpenTestBase, public ::testing::WithParamInterface<Family> {
+ protected:
+  PassiveOpenTest() : PassiveOpenTestBase(GetParam()) {}
 };
 
 }  // namespace usher::test

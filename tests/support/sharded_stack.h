@@ -1,4 +1,4 @@
-// Several shards on the queue pairs of one port in memory, in virtual time.
+// Several shards on the queue pairs of one port in memory, in virtual time, for IPv4 and IPv6.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 
 #include "stack/api/stack.h"
 #include "stack/port/memory_port.h"
+#include "tests/support/family.h"
 #include "tests/support/segment_builder.h"
 
 namespace usher::test {
@@ -19,7 +20,7 @@ struct Doorman : Application {
   Acceptor acceptor;
 };
 
-class ShardedStackTest : public testing::Test {
+class ShardedStackTest : public testing::TestWithParam<Family> {
  protected:
   static constexpr uint16_t kPort = 80;
   static constexpr uint32_t kHosts = 16;
@@ -43,7 +44,7 @@ class ShardedStackTest : public testing::Test {
       Shard& s = stack_->shard(i);
       s.Start(now_);
       for (uint32_t host = 1; host <= kHosts; ++host)
-        s.interface(0).SetPermanentNeighbour(now_, IpAddress::V4(0xc6120100 + host), kPeerMac);
+        s.interface(0).SetPermanentNeighbour(now_, Host(host), kPeerMac);
     }
     Forget();
   }
@@ -52,10 +53,15 @@ class ShardedStackTest : public testing::Test {
   Shard& shard(uint32_t i) { return stack_->shard(i); }
   uint64_t Get(uint32_t i, Counter c) { return shard(i).counters().Get(c); }
 
+  // Of the peer, from 1 on.
+  static IpAddress Host(uint32_t number) {
+    return GetParam() == Family::kIpv6 ? Ip("2001:2::1:" + std::to_string(number))
+                                       : IpAddress::V4(0xc6120100 + number);
+  }
   // The `i`th client.
   static FourTuple Client(uint32_t i) {
-    return {Ip("198.18.0.2"), IpAddress::V4(0xc6120101 + i % kHosts), kPort,
-            static_cast<uint16_t>(20000 + i)};
+    return {Ip(GetParam() == Family::kIpv6 ? "2001:2::2" : "198.18.0.2"), Host(1 + i % kHosts),
+            kPort, static_cast<uint16_t>(20000 + i)};
   }
 
   void Give(uint32_t queue, const Bytes& frame) { ASSERT_TRUE(ports_[queue]->Inject(frame)); }

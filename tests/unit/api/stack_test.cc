@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "stack/port/memory_port.h"
+#include "tests/support/family.h"
 
 namespace usher {
 namespace {
@@ -57,9 +58,12 @@ struct Client : Application {
   std::string got;
 };
 
-class StackTest : public ::testing::Test {
+class StackTest : public ::testing::TestWithParam<Family> {
  protected:
-  static IpAddress AddressOf(uint32_t i) { return IpAddress::V4(0xc6120001 + i); }
+  static IpAddress AddressOf(uint32_t i) {
+    return GetParam() == Family::kIpv6 ? *IpAddress::Parse("2001:2::" + std::to_string(1 + i))
+                                       : IpAddress::V4(0xc6120001 + i);
+  }
 
   void SetUp() override {
     options_.max_connections = 32;
@@ -81,7 +85,8 @@ class StackTest : public ::testing::Test {
     std::vector<std::vector<ShardInterface>> all(2);
     for (uint32_t i = 0; i < 2; ++i) {
       InterfaceConfig config;
-      config.addresses = {{AddressOf(i), 15}};
+      config.addresses = {{AddressOf(i), AddressOf(i).is_v4() ? 15 : 48}};
+      config.dad_transmits = 0;
       all[i] = {{ports_[i].get(), config}};
     }
     return all;
@@ -104,7 +109,7 @@ class StackTest : public ::testing::Test {
   std::unique_ptr<Stack> stack_;
 };
 
-TEST_F(StackTest, EveryShardAcceptsConnectsAndEchoes) {
+TEST_P(StackTest, EveryShardAcceptsConnectsAndEchoes) {
   Echo servers[2];
   Client clients[2];
   ASSERT_TRUE(
@@ -127,7 +132,7 @@ TEST_F(StackTest, EveryShardAcceptsConnectsAndEchoes) {
   }
 }
 
-TEST_F(StackTest, AnEphemeralPortIsTheSameEverywhere) {
+TEST_P(StackTest, AnEphemeralPortIsTheSameEverywhere) {
   Echo server;
   Client clients[2];
   uint16_t port = 0;
@@ -140,7 +145,7 @@ TEST_F(StackTest, AnEphemeralPortIsTheSameEverywhere) {
   EXPECT_EQ(server.accepted.size(), 2u);
 }
 
-TEST_F(StackTest, ListenIsForAllShardsOrNone) {
+TEST_P(StackTest, ListenIsForAllShardsOrNone) {
   Echo server;
   Handle in_the_way, listener;
   ASSERT_EQ(stack_->shard(1).Listen({.port = 80}, &in_the_way), Error::kNone);
@@ -152,10 +157,13 @@ TEST_F(StackTest, ListenIsForAllShardsOrNone) {
       << "the first shard's part was left open";
 }
 
-TEST_F(StackTest, ConnectSaysWhyNot) {
+TEST_P(StackTest, ConnectSaysWhyNot) {
   Client client;
   Connection c;
-  EXPECT_EQ(stack_->Connect(0, IpAddress::V4(0x08080808), 80, client, &c),
+  EXPECT_EQ(stack_->Connect(0,
+                            GetParam() == Family::kIpv6 ? *IpAddress::Parse("2001:db8::8")
+                                                        : IpAddress::V4(0x08080808),
+                            80, client, &c),
             Error::kNetworkUnreachable);
   EXPECT_EQ(stack_->Connect(0, AddressOf(1), 0, client, &c), Error::kInvalid);
   EXPECT_EQ(c, Connection()) << "touched though nothing was opened";
@@ -165,7 +173,7 @@ TEST_F(StackTest, ConnectSaysWhyNot) {
   EXPECT_EQ(client.connected, 0);
 }
 
-TEST_F(StackTest, SizesAreSharedAmongTheShards) {
+TEST_P(StackTest, SizesAreSharedAmongTheShards) {
   options_.max_connections = 5;
   options_.sysctls.tcp_max_orphans = 7;
   options_.sysctls.tcp_max_tw_buckets = 8;
@@ -181,7 +189,7 @@ TEST_F(StackTest, SizesAreSharedAmongTheShards) {
   }
 }
 
-TEST_F(StackTest, ThereIsNoStackWithoutShardsOrShardWithoutInterface) {
+TEST_P(StackTest, ThereIsNoStackWithoutShardsOrShardWithoutInterface) {
   EXPECT_EQ(Stack::Create(options_, {}, random_).status().code(),
             absl::StatusCode::kInvalidArgument);
   auto interfaces = Interfaces();
@@ -190,7 +198,7 @@ TEST_F(StackTest, ThereIsNoStackWithoutShardsOrShardWithoutInterface) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(StackTest, APostedErrandRunsInItsShardsNextPass) {
+TEST_P(StackTest, APostedErrandRunsInItsShardsNextPass) {
   Run();
   std::vector<uint32_t> ran;
   std::thread([&] { stack_->Post(1, [&](Shard& s) { ran.push_back(s.index()); }); }).join();
@@ -204,7 +212,7 @@ TEST_F(StackTest, APostedErrandRunsInItsShardsNextPass) {
 }
 
 // What an errand writes leaves in the same pass.
-TEST_F(StackTest, AnErrandMayUseConnections) {
+TEST_P(StackTest, AnErrandMayUseConnections) {
   Client client;
   Echo server;
   ASSERT_TRUE(stack_->Listen({.port = 7}, server).ok());
@@ -215,6 +223,8 @@ TEST_F(StackTest, AnErrandMayUseConnections) {
   Run();
   EXPECT_EQ(client.got, "hello");
 }
+
+USHER_FOR_BOTH_FAMILIES(StackTest);
 
 }  // namespace
 }  // namespace usher

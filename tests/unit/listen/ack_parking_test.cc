@@ -88,7 +88,7 @@ class ParkingTest : public PassiveOpenTest {
   std::vector<SentTcp> syn_acks_;
 };
 
-TEST_F(ParkingTest, CompletesWhenAPlaceFrees) {
+TEST_P(ParkingTest, CompletesWhenAPlaceFrees) {
   const Handle listener = FullListener(2);
   EXPECT_EQ(L(listener).parked, 2u);
   EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 0u);
@@ -101,14 +101,14 @@ TEST_F(ParkingTest, CompletesWhenAPlaceFrees) {
   EXPECT_EQ(L(listener).parked, 0u);
 }
 
-TEST_F(ParkingTest, IsBounded) {
+TEST_P(ParkingTest, IsBounded) {
   const Handle listener = FullListener(3);
   EXPECT_EQ(L(listener).parked, 2u);
   EXPECT_EQ(Drops(listener, DropReason::kAckCookieQueueFull), 1u);
   EXPECT_EQ(Count(Counter::TcpExtListenOverflows), 1u);
 }
 
-TEST_F(ParkingTest, DataOfAParkedClientDoesNotParkTwice) {
+TEST_P(ParkingTest, DataOfAParkedClientDoesNotParkTwice) {
   const Handle listener = FullListener(1);
   GiveSilently(FinalAck(syn_acks_[1]).Data("GET"));
   EXPECT_EQ(L(listener).parked, 1u);
@@ -120,7 +120,7 @@ TEST_F(ParkingTest, DataOfAParkedClientDoesNotParkTwice) {
   EXPECT_EQ(child->readable_bytes(), 3u);
 }
 
-TEST_F(ParkingTest, EndsByTimeResetAndClose) {
+TEST_P(ParkingTest, EndsByTimeResetAndClose) {
   const Handle listener = FullListener(2);
   GiveSilently(From(Client(1)).Rst(Seq(999)));  // not of it
   EXPECT_EQ(L(listener).parked, 2u);
@@ -143,7 +143,7 @@ TEST_F(ParkingTest, EndsByTimeResetAndClose) {
 
 // The accept queue has a place again, and the client's next segment comes before anybody has
 // looked.
-TEST_F(ParkingTest, TheAckThatComesAgainTakesThePlaceItself) {
+TEST_P(ParkingTest, TheAckThatComesAgainTakesThePlaceItself) {
   const Handle listener = FullListener(1);
   Error error;
   ASSERT_NE(passive_->Accept(listener, &error), nullptr);
@@ -157,7 +157,7 @@ TEST_F(ParkingTest, TheAckThatComesAgainTakesThePlaceItself) {
   EXPECT_EQ(Accept(listener), nullptr) << "one connection, not two";
 }
 
-TEST_F(ParkingTest, ASynThatBeginsAnewUnparks) {
+TEST_P(ParkingTest, ASynThatBeginsAnewUnparks) {
   const Handle listener = FullListener(1);
   Error error;
   ASSERT_NE(passive_->Accept(listener, &error), nullptr);
@@ -168,7 +168,7 @@ TEST_F(ParkingTest, ASynThatBeginsAnewUnparks) {
 }
 
 // An earlier cookie's ACK waits for a place: the request of a later SYN has lost its name.
-TEST_F(ParkingTest, AParkedAckEndsTheRequestOfItsName) {
+TEST_P(ParkingTest, AParkedAckEndsTheRequestOfItsName) {
   const Handle listener = FullListener(0);
   Error error;
   ASSERT_NE(passive_->Accept(listener, &error), nullptr);
@@ -187,7 +187,7 @@ TEST_F(ParkingTest, AParkedAckEndsTheRequestOfItsName) {
   EXPECT_EQ(Accept(listener)->tuple(), Client(5));
 }
 
-TEST_F(ParkingTest, ClosingDropsItsOwnAndNobodyElses) {
+TEST_P(ParkingTest, ClosingDropsItsOwnAndNobodyElses) {
   const Handle a = FullListener(1);
   const Handle b = ListenForCookies({.port = 81, .backlog = 0, .cookie_ack_parking = true});
   const SentTcp first = Exchange(LinuxSyn(Client(20, 81)));
@@ -205,7 +205,7 @@ TEST_F(ParkingTest, ClosingDropsItsOwnAndNobodyElses) {
 
 // A member of the group is added, and the client's next segment meets another than the one that
 // parked its ACK. It is one connection all the same.
-TEST_F(ParkingTest, AGroupMembersParkedAckIsKnownToTheOthers) {
+TEST_P(ParkingTest, AGroupMembersParkedAckIsKnownToTheOthers) {
   passive_config_.max_parked_acks = 64;
   Make();
   const ListenSpec spec{.backlog = 0, .reuseport = true, .cookie_ack_parking = true};
@@ -232,7 +232,7 @@ TEST_F(ParkingTest, AGroupMembersParkedAckIsKnownToTheOthers) {
 }
 
 // A client that resets or begins anew is believed by whichever member hears it.
-TEST_F(ParkingTest, AGroupMembersParkedAckIsGivenUpByItsClient) {
+TEST_P(ParkingTest, AGroupMembersParkedAckIsGivenUpByItsClient) {
   passive_config_.max_parked_acks = 64;
   Make();
   const ListenSpec spec{.backlog = 0, .reuseport = true, .cookie_ack_parking = true};
@@ -248,6 +248,8 @@ TEST_F(ParkingTest, AGroupMembersParkedAckIsGivenUpByItsClient) {
   EXPECT_EQ(L(a).parked, L(a).counters.syns - kClients);
   EXPECT_EQ(Drops(a, DropReason::kAckParkedGone), kClients - 1 - L(a).parked);
 }
+
+USHER_FOR_BOTH_FAMILIES(ParkingTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -105,7 +105,7 @@ class LedgerTest : public PassiveOpenTest {
   }
 
   void CountIn(const Bytes& frame) {
-    const auto tcp = TcpView::Parse(ByteSpan(frame).subspan(34));
+    const auto tcp = TcpView::Parse(ByteSpan(frame).subspan(v6_ ? 54 : 34));
     const uint16_t flags = tcp->flags();
     if ((flags & TcpFlags::kRst) != 0) return;
     if ((flags & TcpFlags::kAck) != 0)
@@ -165,7 +165,7 @@ class LedgerTest : public PassiveOpenTest {
   std::set<DropReason> rows_seen_;
 };
 
-TEST_F(LedgerTest, EverySegmentIsInExactlyOnePlace) {
+TEST_P(LedgerTest, EverySegmentIsInExactlyOnePlace) {
   for (uint64_t seed = 1; seed <= 20 && !HasFailure(); ++seed) {
     Make();
     syns_in_ = acks_in_ = closed_syns_ = closed_acks_ = 0;
@@ -196,6 +196,8 @@ TEST(DropLedgerTest, RowsAreNamedAndSummed) {
   EXPECT_EQ(ledger.syns(), kFirstAckReason);
   EXPECT_EQ(ledger.acks(), kDropReasons - kFirstAckReason);
 }
+
+USHER_FOR_BOTH_FAMILIES(LedgerTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -36,7 +36,7 @@ class FastOpenTest : public PassiveOpenTest {
   static constexpr uint64_t kHello = 5;
 };
 
-TEST_F(FastOpenTest, GivesACookieToWhoAsks) {
+TEST_P(FastOpenTest, GivesACookieToWhoAsks) {
   ListenFast();
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(Ask()).Data("hi"));
   EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), GivesFastOpenCookie(), Acks(Seq(1001))));
@@ -48,13 +48,13 @@ TEST_F(FastOpenTest, GivesACookieToWhoAsks) {
   EXPECT_TRUE(old_style.options.fast_open->experimental);
 }
 
-TEST_F(FastOpenTest, AValidCookieOpensAtTheSyn) {
+TEST_P(FastOpenTest, AValidCookieOpensAtTheSyn) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
   const SentTcp syn_ack =
       Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
-  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1006)), HasNoFastOpen(), HasMss(1460),
-                             HasWindowScale(7), HasWindow(65160)));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1006)), HasNoFastOpen(), HasMss(OurMss()),
+                             HasWindowScale(7), HasWindow(OurWindow())));
   EXPECT_EQ(Count(Counter::TcpExtTCPFastOpenPassive), 1u);
   EXPECT_EQ(half_open(), 0u);
   EXPECT_EQ(L(listener).fast_open_pending, 1u);
@@ -78,7 +78,7 @@ TEST_F(FastOpenTest, AValidCookieOpensAtTheSyn) {
   EXPECT_EQ(L(listener).fast_open_pending, 0u);
 }
 
-TEST_F(FastOpenTest, AWrongCookieGetsTheRightOne) {
+TEST_P(FastOpenTest, AWrongCookieGetsTheRightOne) {
   const Handle listener = ListenFast();
   FastOpenOption cookie = CookieFor(Client());
   cookie.cookie[0] ^= 1;
@@ -90,7 +90,7 @@ TEST_F(FastOpenTest, AWrongCookieGetsTheRightOne) {
   EXPECT_NE(CookieFor(Client(1)), CookieFor(Client(2)));
 }
 
-TEST_F(FastOpenTest, TheBackupKeyIsHonouredAndReplaced) {
+TEST_P(FastOpenTest, TheBackupKeyIsHonouredAndReplaced) {
   const Handle listener = ListenFast();
   const SipKey old_key{1, 2};
   const SipKey new_key{3, 4};
@@ -107,7 +107,7 @@ TEST_F(FastOpenTest, TheBackupKeyIsHonouredAndReplaced) {
               Acks(Seq(1001)));
 }
 
-TEST_F(FastOpenTest, TheBitsOfTheSetting) {
+TEST_P(FastOpenTest, TheBitsOfTheSetting) {
   struct Row {
     int bits;
     uint32_t queue_length;
@@ -136,15 +136,13 @@ TEST_F(FastOpenTest, TheBitsOfTheSetting) {
   }
 }
 
-TEST_F(FastOpenTest, PendingIsBounded) {
+TEST_P(FastOpenTest, PendingIsBounded) {
   const Handle listener = ListenFast(2);
   std::vector<SentTcp> syn_acks;
+  const FastOpenOption cookie = CookieFor(Client());  // all three are one address
   for (uint32_t i = 0; i < 3; ++i) {
-    // All three are one address, so one cookie does.
     FourTuple client = Client();
     client.remote_port = static_cast<uint16_t>(50000 + i);
-    static FastOpenOption cookie;
-    if (i == 0) cookie = CookieFor(Client());
     syn_acks.push_back(Exchange(LinuxSyn(client).FastOpenCookie(cookie).Data("hello")));
   }
   EXPECT_THAT(syn_acks[1], Acks(Seq(1006)));
@@ -168,7 +166,7 @@ TEST(FastOpenCookiesTest, AreThoseOfLinux) {
             (std::vector<uint8_t>{0x6e, 0xf2, 0xa0, 0x42, 0xcf, 0x72, 0x5e, 0x41}));
 }
 
-TEST_F(FastOpenTest, AResetWhileItWaitsToBeAcceptedGivesItsPlaceBack) {
+TEST_P(FastOpenTest, AResetWhileItWaitsToBeAcceptedGivesItsPlaceBack) {
   const Handle listener = ListenFast(1);
   const FastOpenOption cookie = CookieFor(Client());
   Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
@@ -177,7 +175,7 @@ TEST_F(FastOpenTest, AResetWhileItWaitsToBeAcceptedGivesItsPlaceBack) {
   EXPECT_EQ(L(listener).accept_queue.length(), 1u);
 }
 
-TEST_F(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
+TEST_P(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
   const Handle listener = ListenFast(1);
   const FastOpenOption cookie = CookieFor(Client());
   Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
@@ -195,7 +193,7 @@ TEST_F(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
 }
 
 // A lost SYN-ACK: the client sends its SYN again, perhaps without the data; the timer resends too.
-TEST_F(FastOpenTest, SynAckIsSentAgain) {
+TEST_P(FastOpenTest, SynAckIsSentAgain) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
   const SentTcp first = Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
@@ -212,7 +210,7 @@ TEST_F(FastOpenTest, SynAckIsSentAgain) {
 }
 
 // TCP_FASTOPEN on a socket that listens already.
-TEST_F(FastOpenTest, TheQueueLengthMayBeSetLater) {
+TEST_P(FastOpenTest, TheQueueLengthMayBeSetLater) {
   const Handle listener = ListenFast(0);
   const FourTuple client = Client();
   EXPECT_FALSE(Exchange(LinuxSyn(client).FastOpenCookie(Ask())).options.fast_open);
@@ -225,7 +223,7 @@ TEST_F(FastOpenTest, TheQueueLengthMayBeSetLater) {
   EXPECT_EQ(L(listener).fast_open_limit, 1u) << "within somaxconn";
 }
 
-TEST_F(FastOpenTest, ACookieOfAnotherLengthIsNone) {
+TEST_P(FastOpenTest, ACookieOfAnotherLengthIsNone) {
   const Handle listener = ListenFast();
   FastOpenOption cookie = CookieFor(Client());
   cookie.length = 4;
@@ -236,7 +234,7 @@ TEST_F(FastOpenTest, ACookieOfAnotherLengthIsNone) {
 }
 
 // Without a slot for the connection it is a request like any other, its data not taken.
-TEST_F(FastOpenTest, WithoutASlotItIsARequest) {
+TEST_P(FastOpenTest, WithoutASlotItIsARequest) {
   connection_slots_ = 1;
   Make();
   const Handle listener = ListenFast();
@@ -251,7 +249,7 @@ TEST_F(FastOpenTest, WithoutASlotItIsARequest) {
 }
 
 // A SYN that recycles TIME-WAIT begins where that one ended (RFC 6191).
-TEST_F(FastOpenTest, TimeWaitPrescribesTheIss) {
+TEST_P(FastOpenTest, TimeWaitPrescribesTheIss) {
   ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
   DropSent();
@@ -271,7 +269,7 @@ TEST_F(FastOpenTest, TimeWaitPrescribesTheIss) {
 }
 
 // TCP_SYNCNT of the listener is the child's, which sends its SYN-ACK itself.
-TEST_F(FastOpenTest, SynCountBoundsTheSynAcks) {
+TEST_P(FastOpenTest, SynCountBoundsTheSynAcks) {
   const Handle listener = ListenFast();
   ASSERT_EQ(passive_->SetSynCount(listener, 2), Error::kNone);
   const FastOpenOption cookie = CookieFor(Client());
@@ -285,7 +283,7 @@ TEST_F(FastOpenTest, SynCountBoundsTheSynAcks) {
 }
 
 // What a request would answer, the child in SYN-RECEIVED answers too; but it lives on.
-TEST_F(FastOpenTest, InSynReceivedItIsAskedAsARequest) {
+TEST_P(FastOpenTest, InSynReceivedItIsAskedAsARequest) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
@@ -335,7 +333,7 @@ TEST_F(FastOpenTest, InSynReceivedItIsAskedAsARequest) {
 }
 
 // RFC 5961 section 3.2; Linux counts the handshake and the socket.
-TEST_F(FastOpenTest, AnExactResetInSynReceivedEndsIt) {
+TEST_P(FastOpenTest, AnExactResetInSynReceivedEndsIt) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
   Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
@@ -359,6 +357,8 @@ TEST(FastOpenResetsTest, HeldPlacesAreOfOneListenerAndBounded) {
   EXPECT_FALSE(resets.TakeExpired(2, now + Duration::Seconds(61)));
   EXPECT_TRUE(resets.TakeExpired(1, now + Duration::Seconds(61)));
 }
+
+USHER_FOR_BOTH_FAMILIES(FastOpenTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -9,8 +9,9 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Not;
 
-class ListenInputTest : public PassiveOpenTest {
+class ListenInputTestBase : public PassiveOpenTestBase {
  protected:
+  using PassiveOpenTestBase::PassiveOpenTestBase;
   // `n` SYNs that nobody completes, from clients `from` on.
   void FillHalfOpen(uint32_t n, uint32_t from = 1000) {
     for (uint32_t i = 0; i < n; ++i) {
@@ -33,19 +34,31 @@ class ListenInputTest : public PassiveOpenTest {
   }
 };
 
-class EachModelTest : public ListenInputTest, public ::testing::WithParamInterface<ListenModel> {
+class ListenInputTest : public ListenInputTestBase, public ::testing::WithParamInterface<Family> {
  protected:
-  Handle ListenWith(int backlog) { return Listen({.backlog = backlog, .model = GetParam()}); }
-  bool linux_like() const { return GetParam() != ListenModel::kBsd; }
+  ListenInputTest() : ListenInputTestBase(GetParam()) {}
+};
+
+using ModelAndFamily = std::tuple<ListenModel, Family>;
+
+class EachModelTest : public ListenInputTestBase,
+                      public ::testing::WithParamInterface<ModelAndFamily> {
+ protected:
+  EachModelTest() : ListenInputTestBase(std::get<Family>(GetParam())) {}
+  ListenModel model() const { return std::get<ListenModel>(GetParam()); }
+  Handle ListenWith(int backlog) { return Listen({.backlog = backlog, .model = model()}); }
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, EachModelTest,
-                         ::testing::Values(ListenModel::kLinuxClassic, ListenModel::kLinux,
-                                           ListenModel::kBsd),
-                         [](const auto& model) {
-                           std::string name = ToString(model.param);
+                         ::testing::Combine(::testing::Values(ListenModel::kLinuxClassic,
+                                                              ListenModel::kLinux,
+                                                              ListenModel::kBsd),
+                                            ::testing::Values(Family::kIpv4, Family::kIpv6)),
+                         [](const auto& row) {
+                           std::string name = ToString(std::get<ListenModel>(row.param));
                            std::erase(name, '-');
-                           return name;
+                           return name +
+                                  (std::get<Family>(row.param) == Family::kIpv4 ? "V4" : "V6");
                          });
 
 // ---- What is not a SYN ----
@@ -120,7 +133,7 @@ TEST_P(EachModelTest, BroadcastSynIsDropped) {
 // LAND: from and to the same address and port.
 TEST_P(EachModelTest, SynFromOurselvesIsDropped) {
   ListenWith(5);
-  GiveSilently(LinuxSyn({Ip("198.18.0.2"), Ip("198.18.0.2"), 80, 80}));
+  GiveSilently(LinuxSyn({local_, local_, 80, 80}));
   EXPECT_EQ(half_open(), 0u);
 }
 
@@ -135,21 +148,22 @@ TEST_P(EachModelTest, DataOnASynIsNotTaken) {
 TEST_P(EachModelTest, SynAckOffersOnlyWhatTheSynOffered) {
   ListenWith(100);
   EXPECT_THAT(Exchange(PlainSyn(Client(1))),
-              AllOf(HasMss(1460), HasNoWindowScale(), Not(HasTimestamps()), Not(HasSackPermitted()),
-                    HasWindow(64240)));
+              AllOf(HasMss(OurMss()), HasNoWindowScale(), Not(HasTimestamps()),
+                    Not(HasSackPermitted()), HasWindow(PlainWindow())));
   EXPECT_THAT(Exchange(PlainSyn(Client(2)).WindowScale(3)),
               AllOf(HasWindowScale(7), Not(HasTimestamps()), Not(HasSackPermitted())));
   EXPECT_THAT(Exchange(PlainSyn(Client(3)).SackPermitted()),
               AllOf(HasNoWindowScale(), Not(HasTimestamps()), HasSackPermitted()));
-  EXPECT_THAT(
-      Exchange(PlainSyn(Client(4)).Timestamps(9, 0)),
-      AllOf(HasNoWindowScale(), EchoesTimestamp(9), Not(HasSackPermitted()), HasWindow(65160)));
+  EXPECT_THAT(Exchange(PlainSyn(Client(4)).Timestamps(9, 0)),
+              AllOf(HasNoWindowScale(), EchoesTimestamp(9), Not(HasSackPermitted()),
+                    HasWindow(OurWindow())));
 }
 
 TEST_P(EachModelTest, SynAckBytesAreLinuxs) {
   ListenWith(100);
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
-  Bytes expected = {2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0x13, 0x88, 1, 3, 3, 7};
+  Bytes expected = {2, 4, 0, 0, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0x13, 0x88, 1, 3, 3, 7};
+  Store16(expected.data() + 2, OurMss());
   Store32(expected.data() + 8, syn_ack.tsval());
   EXPECT_EQ(syn_ack.option_bytes, expected);
   EXPECT_EQ(syn_ack.tos, 0);
@@ -160,7 +174,7 @@ TEST_P(EachModelTest, EcnIsGrantedWhenAskedFor) {
   ListenWith(100);
   for (const int setting : {0, 1, 2}) {
     sysctls_.tcp_ecn = setting;
-    const auto client = [n = static_cast<uint16_t>(10 * setting)](int i) {
+    const auto client = [this, n = static_cast<uint16_t>(10 * setting)](int i) {
       return Client(static_cast<uint16_t>(n + i));
     };
     const char* const granted = setting != 0 ? "SAE" : "SA";
@@ -189,16 +203,8 @@ TEST_P(EachModelTest, SettingsTurnOptionsOff) {
   EXPECT_THAT(Exchange(LinuxSyn(Client(3))), AllOf(HasTimestamps(), Not(HasSackPermitted())));
 }
 
-TEST_P(EachModelTest, SynAckOverIpv6) {
-  Listen({.address = IpAddress(), .backlog = 5, .model = GetParam()});
-  const SentTcp syn_ack = Exchange(LinuxSyn(Client6()));
-  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), HasMss(1440), HasWindowScale(7), HasTimestamps()));
-  Give(FinalAck(syn_ack));
-  EXPECT_EQ(children_.count(Client6()), 1u);
-}
-
 TEST_P(EachModelTest, UserMssBoundsBothDirections) {
-  ListenSpec spec{.backlog = 5, .model = GetParam()};
+  ListenSpec spec{.backlog = 5, .model = model()};
   spec.options.user_mss = 700;
   Listen(spec);
   EXPECT_THAT(Exchange(LinuxSyn(Client())), HasMss(700));
@@ -225,7 +231,7 @@ TEST_P(EachModelTest, TimeWaitPrescribesTheIss) {
 
 // ---- 1. Half-open full ----
 
-TEST_F(ListenInputTest, LinuxHalfOpenIsFullBeyondTheAcceptLimit) {
+TEST_P(ListenInputTest, LinuxHalfOpenIsFullBeyondTheAcceptLimit) {
   const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinux});
   FillHalfOpen(3);
   EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 0u);
@@ -236,7 +242,7 @@ TEST_F(ListenInputTest, LinuxHalfOpenIsFullBeyondTheAcceptLimit) {
   EXPECT_EQ(L(listener).counters.syncookies_sent, 1u);
 }
 
-TEST_F(ListenInputTest, ClassicHalfOpenIsFullAtTheTablesSize) {
+TEST_P(ListenInputTest, ClassicHalfOpenIsFullAtTheTablesSize) {
   Listen({.backlog = 2, .model = ListenModel::kLinuxClassic});
   FillHalfOpen(16);
   EXPECT_EQ(Count(Counter::TcpExtTCPReqQFullDoCookies), 0u);
@@ -246,7 +252,7 @@ TEST_F(ListenInputTest, ClassicHalfOpenIsFullAtTheTablesSize) {
   EXPECT_EQ(half_open(), 16u);
 }
 
-TEST_F(ListenInputTest, WithoutCookiesAFullTableDrops) {
+TEST_P(ListenInputTest, WithoutCookiesAFullTableDrops) {
   sysctls_.tcp_syncookies = 0;
   for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
     const uint16_t port = model == ListenModel::kLinux ? 80 : 81;
@@ -265,7 +271,7 @@ TEST_F(ListenInputTest, WithoutCookiesAFullTableDrops) {
 
 // ---- 2. Accept queue full ----
 
-TEST_F(ListenInputTest, LinuxDropsEverySynWhenTheAcceptQueueIsFull) {
+TEST_P(ListenInputTest, LinuxDropsEverySynWhenTheAcceptQueueIsFull) {
   const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinux});
   FillAcceptQueue(listener, 3);
   GiveSilently(LinuxSyn(Client()));
@@ -276,7 +282,7 @@ TEST_F(ListenInputTest, LinuxDropsEverySynWhenTheAcceptQueueIsFull) {
   EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
 }
 
-TEST_F(ListenInputTest, ClassicStillTakesSynsWhileFewAreYoung) {
+TEST_P(ListenInputTest, ClassicStillTakesSynsWhileFewAreYoung) {
   const Handle listener = Listen({.backlog = 2, .model = ListenModel::kLinuxClassic});
   FillAcceptQueue(listener, 3);
   EXPECT_THAT(Exchange(LinuxSyn(Client(1))), HasFlags("SA"));
@@ -289,7 +295,7 @@ TEST_F(ListenInputTest, ClassicStillTakesSynsWhileFewAreYoung) {
   EXPECT_THAT(Exchange(LinuxSyn(Client(3))), HasFlags("SA"));
 }
 
-TEST_F(ListenInputTest, BacklogZeroAdmitsOne) {
+TEST_P(ListenInputTest, BacklogZeroAdmitsOne) {
   for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
     const uint16_t port = model == ListenModel::kLinux ? 80 : 81;
     const Handle listener = Listen({.port = port, .backlog = 0, .model = model});
@@ -306,7 +312,7 @@ TEST_F(ListenInputTest, BacklogZeroAdmitsOne) {
 }
 
 // The SYN was marked for a cookie before the accept queue was looked at: the counters say so.
-TEST_F(ListenInputTest, MarkedSynMeetsAFullAcceptQueue) {
+TEST_P(ListenInputTest, MarkedSynMeetsAFullAcceptQueue) {
   sysctls_.tcp_syncookies = 2;
   const Handle listener = Listen({.backlog = 0, .model = ListenModel::kLinux});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
@@ -322,7 +328,7 @@ TEST_F(ListenInputTest, MarkedSynMeetsAFullAcceptQueue) {
 
 // ---- 3. The last quarter ----
 
-TEST_F(ListenInputTest, LastQuarterIsKeptForProvenPeersWithoutCookies) {
+TEST_P(ListenInputTest, LastQuarterIsKeptForProvenPeersWithoutCookies) {
   sysctls_.tcp_max_syn_backlog = 16;
   for (const int syncookies : {0, 1}) {
     sysctls_.tcp_syncookies = syncookies;
@@ -338,7 +344,7 @@ TEST_F(ListenInputTest, LastQuarterIsKeptForProvenPeersWithoutCookies) {
 
 // ---- bsd ----
 
-TEST_F(ListenInputTest, BsdCountsBothQueuesTogether) {
+TEST_P(ListenInputTest, BsdCountsBothQueuesTogether) {
   const Handle listener = Listen({.backlog = 4, .model = ListenModel::kBsd});  // 3 * 4 / 2 = 6
   FillAcceptQueue(listener, 4);
   FillHalfOpen(3);
@@ -350,7 +356,7 @@ TEST_F(ListenInputTest, BsdCountsBothQueuesTogether) {
   EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
 }
 
-TEST_F(ListenInputTest, BsdGaveThePlaceAtTheSyn) {
+TEST_P(ListenInputTest, BsdGaveThePlaceAtTheSyn) {
   const Handle listener = Listen({.backlog = 0, .model = ListenModel::kBsd});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
   GiveSilently(LinuxSyn(Client(2)));
@@ -395,11 +401,11 @@ class CookieTest : public ListenInputTest {
   }
 };
 
-TEST_F(CookieTest, HandshakeWithoutMemory) {
+TEST_P(CookieTest, HandshakeWithoutMemory) {
   const Handle listener = ListenForCookies();
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
-  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1001)), HasMss(1460), HasSackPermitted(),
-                             EchoesTimestamp(5000), HasWindowScale(7), HasWindow(65160)));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1001)), HasMss(OurMss()), HasSackPermitted(),
+                             EchoesTimestamp(5000), HasWindowScale(7), HasWindow(OurWindow())));
   EXPECT_EQ(half_open(), 0u);
   EXPECT_EQ(passive_->requests().size(), 0u);
   Give(FinalAck(syn_ack));
@@ -411,7 +417,7 @@ TEST_F(CookieTest, HandshakeWithoutMemory) {
   EXPECT_EQ(child->state(), TcpState::kEstablished);
 }
 
-TEST_F(CookieTest, DataOnTheAckIsTaken) {
+TEST_P(CookieTest, DataOnTheAckIsTaken) {
   const Handle listener = ListenForCookies();
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
   Give(FinalAck(syn_ack).Data("hello"));
@@ -420,11 +426,13 @@ TEST_F(CookieTest, DataOnTheAckIsTaken) {
   EXPECT_EQ(child->readable_bytes(), 5u);
 }
 
-TEST_F(CookieTest, TheChildsWindowIsInSegmentsOfTheCookiesMss) {
+TEST_P(CookieTest, TheChildsWindowIsInSegmentsOfTheCookiesMss) {
   const Handle listener = ListenForCookies();
-  for (const auto& [mss, window] : {std::pair<uint16_t, uint32_t>(536, 65392), {1460, 64240}}) {
+  const uint16_t least = v6_ ? 1220 : 536;
+  for (const auto& [mss, window] :
+       {std::pair<uint16_t, uint32_t>(least, 65536 - 65536 % least), {OurMss(), PlainWindow()}}) {
     const SentTcp syn_ack = Exchange(LinuxSyn(Client(mss)).Mss(mss));
-    EXPECT_THAT(syn_ack, HasWindow(65160));  // in segments of ours
+    EXPECT_THAT(syn_ack, HasWindow(OurWindow()));  // in segments of ours
     Give(FinalAck(syn_ack));
     TcpConnection* child = Accept(listener);
     ASSERT_NE(child, nullptr);
@@ -432,7 +440,7 @@ TEST_F(CookieTest, TheChildsWindowIsInSegmentsOfTheCookiesMss) {
   }
 }
 
-TEST_F(ListenInputTest, AWindowBeyondTheFieldCountsFromTheHandshakeOn) {
+TEST_P(ListenInputTest, AWindowBeyondTheFieldCountsFromTheHandshakeOn) {
   sysctls_.tcp_rmem[1] = 400'000;
   for (const int cookies : {0, 2}) {
     sysctls_.tcp_syncookies = cookies;
@@ -443,20 +451,12 @@ TEST_F(ListenInputTest, AWindowBeyondTheFieldCountsFromTheHandshakeOn) {
     Give(FinalAck(syn_ack));
     TcpConnection* child = Accept(listener);
     ASSERT_NE(child, nullptr);
-    const uint32_t mss = cookies != 0 ? 1460 : 1448;
+    const uint32_t mss = cookies != 0 ? OurMss() : OurMss() - 12;
     EXPECT_EQ(ConnectionPeek{*child}.rcv_wnd(), 200'000 - 200'000 % mss);
   }
 }
 
-TEST_F(CookieTest, OverIpv6) {
-  const Handle listener = ListenForCookies();
-  const SentTcp syn_ack = Exchange(LinuxSyn(Client6()));
-  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), HasMss(1440)));
-  Give(FinalAck(syn_ack));
-  EXPECT_NE(Accept(listener), nullptr);
-}
-
-TEST_F(CookieTest, WithoutTimestampsScaleAndSackAreOff) {
+TEST_P(CookieTest, WithoutTimestampsScaleAndSackAreOff) {
   ListenForCookies();
   const SentTcp syn_ack = Exchange(PlainSyn(Client()).WindowScale(7).SackPermitted());
   EXPECT_THAT(syn_ack, AllOf(HasNoWindowScale(), Not(HasSackPermitted()), Not(HasTimestamps())));
@@ -464,7 +464,7 @@ TEST_F(CookieTest, WithoutTimestampsScaleAndSackAreOff) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
-TEST_F(CookieTest, EcnTravelsInTheTimestamp) {
+TEST_P(CookieTest, EcnTravelsInTheTimestamp) {
   ListenForCookies();
   for (const bool asks : {false, true}) {
     const SentTcp syn_ack = Exchange(LinuxSyn(Client(asks ? 2 : 1)).Flags(asks ? "SEW" : "S"));
@@ -485,7 +485,7 @@ TEST_F(CookieTest, EcnTravelsInTheTimestamp) {
 
 // However the SYN before was answered, and whether or not the hashes were computed beforehand: the
 // same SYN gets the same SYN-ACK, by cookie and from the table.
-TEST_F(CookieTest, WhatIsForeseenChangesNoAnswer) {
+TEST_P(CookieTest, WhatIsForeseenChangesNoAnswer) {
   ListenForCookies();
   const auto answer = [this](const FourTuple& tuple, int cookies) {
     sysctls_.tcp_syncookies = cookies;
@@ -493,7 +493,7 @@ TEST_F(CookieTest, WhatIsForeseenChangesNoAnswer) {
     GiveSilently(From(tuple).Rst(Seq(1001)));
     return syn_ack;
   };
-  for (const FourTuple& tuple : {Client(1), Client6(1)}) {
+  for (const FourTuple& tuple : {ClientOf(Family::kIpv4, 1), ClientOf(Family::kIpv6, 1)}) {
     for (const int cookies : {1, 2}) {
       foresee_ = false;
       const SentTcp expected = answer(tuple, cookies);
@@ -508,11 +508,11 @@ TEST_F(CookieTest, WhatIsForeseenChangesNoAnswer) {
   }
 }
 
-TEST_F(ListenInputTest, WhatIsForeseenOfAnAckChangesNoTimestamp) {
+TEST_P(ListenInputTest, WhatIsForeseenOfAnAckChangesNoTimestamp) {
   const Handle listener = Listen({.port = kPort});
   for (const uint32_t i : {0u, 1u}) {
     foresee_ = i == 1;
-    for (const FourTuple& tuple : {Client(i), Client6(i)}) {
+    for (const FourTuple& tuple : {ClientOf(Family::kIpv4, i), ClientOf(Family::kIpv6, i)}) {
       Handshake(tuple);
       TcpConnection* child = Accept(listener);
       ASSERT_NE(child, nullptr);
@@ -521,7 +521,7 @@ TEST_F(ListenInputTest, WhatIsForeseenOfAnAckChangesNoTimestamp) {
   }
 }
 
-TEST_F(CookieTest, TimestampNeverRunsAhead) {
+TEST_P(CookieTest, TimestampNeverRunsAhead) {
   ListenForCookies();
   uint32_t last = 0;
   for (uint32_t i = 0; i < 200; ++i) {
@@ -537,7 +537,7 @@ TEST_F(CookieTest, TimestampNeverRunsAhead) {
   }
 }
 
-TEST_F(CookieTest, WrongNumberIsFailedAndReset) {
+TEST_P(CookieTest, WrongNumberIsFailedAndReset) {
   const Handle listener = ListenForCookies();
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
   const Seq wrong = syn_ack.seq + 1 + (1u << 20);
@@ -546,7 +546,7 @@ TEST_F(CookieTest, WrongNumberIsFailedAndReset) {
   EXPECT_EQ(Drops(listener, DropReason::kAckCookieFailed), 1u);
 }
 
-TEST_F(CookieTest, OnlyLookedForWhileOneMayComeBack) {
+TEST_P(CookieTest, OnlyLookedForWhileOneMayComeBack) {
   const Handle listener = ListenForCookies();
   const SentTcp first = Exchange(LinuxSyn(Client()));
   Pass(Duration::Seconds(121));
@@ -562,7 +562,7 @@ TEST_F(CookieTest, OnlyLookedForWhileOneMayComeBack) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
-TEST_F(CookieTest, GroupMembersKnowOfEachOthersCookies) {
+TEST_P(CookieTest, GroupMembersKnowOfEachOthersCookies) {
   const Handle a = ListenForCookies({.reuseport = true});
   const Handle b = ListenForCookies({.reuseport = true});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
@@ -581,7 +581,7 @@ TEST_F(CookieTest, GroupMembersKnowOfEachOthersCookies) {
   EXPECT_EQ(Drops(c, DropReason::kAckCookieFailed), 1u);
 }
 
-TEST_F(CookieTest, OptionsThatAreOffAreNotBelieved) {
+TEST_P(CookieTest, OptionsThatAreOffAreNotBelieved) {
   const Handle listener = ListenForCookies();
   const SentTcp a = Exchange(LinuxSyn(Client(1)));
   sysctls_.tcp_sack = 0;
@@ -596,7 +596,7 @@ TEST_F(CookieTest, OptionsThatAreOffAreNotBelieved) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
-TEST_F(CookieTest, AcceptQueueFullDropsInSilence) {
+TEST_P(CookieTest, AcceptQueueFullDropsInSilence) {
   const Handle listener = ListenForCookies({.backlog = 0});
   const SentTcp a = Exchange(LinuxSyn(Client(1)));
   const SentTcp b = Exchange(LinuxSyn(Client(2)));
@@ -608,7 +608,7 @@ TEST_F(CookieTest, AcceptQueueFullDropsInSilence) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
-TEST_F(CookieTest, SurvivesKeyRotation) {
+TEST_P(CookieTest, SurvivesKeyRotation) {
   ListenForCookies();
   const SentTcp a = Exchange(LinuxSyn(Client(1)));
   passive_->RotateCookieKey(random_);
@@ -621,7 +621,7 @@ TEST_F(CookieTest, SurvivesKeyRotation) {
 
 // ---- Strict cookies ----
 
-TEST_F(CookieTest, StrictWantsTheTimestampItSent) {
+TEST_P(CookieTest, StrictWantsTheTimestampItSent) {
   const Handle listener = ListenForCookies({.strict_cookies = true});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
   Exchange(From(Client()).Ack(Seq(1001), syn_ack.seq + 1));  // none
@@ -634,14 +634,14 @@ TEST_F(CookieTest, StrictWantsTheTimestampItSent) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
-TEST_F(CookieTest, StrictHasNoCookieForClientsWithoutTimestamps) {
+TEST_P(CookieTest, StrictHasNoCookieForClientsWithoutTimestamps) {
   const Handle listener = ListenForCookies({.strict_cookies = true});
   GiveSilently(PlainSyn(Client()));
   EXPECT_EQ(Drops(listener, DropReason::kSynNoTimestamp), 1u);
   EXPECT_EQ(Count(Counter::TcpExtSyncookiesSent), 0u);
 }
 
-TEST_F(CookieTest, ForTheAckNoSlotIsACountedRefusal) {
+TEST_P(CookieTest, ForTheAckNoSlotIsACountedRefusal) {
   connection_slots_ = 1;
   Make();
   const Handle listener = ListenForCookies({.backlog = 5});
@@ -655,14 +655,14 @@ TEST_F(CookieTest, ForTheAckNoSlotIsACountedRefusal) {
 }
 
 // The rest of the group looks for the cookies of a member that is closed; others do not.
-TEST_F(CookieTest, OnlyTheGroupInheritsAClosedMembersCookies) {
-  const Handle a = ListenForCookies({.address = Ip("198.18.0.2"), .reuseport = true});
-  const Handle other = ListenForCookies({.address = Ip("198.18.0.3"), .reuseport = true});
+TEST_P(CookieTest, OnlyTheGroupInheritsAClosedMembersCookies) {
+  const Handle a = ListenForCookies({.address = local_, .reuseport = true});
+  const Handle other = ListenForCookies({.address = other_local_, .reuseport = true});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
-  const Handle b = ListenForCookies({.address = Ip("198.18.0.2"), .reuseport = true});
+  const Handle b = ListenForCookies({.address = local_, .reuseport = true});
   CloseListener(a);
   FourTuple elsewhere = Client(3);
-  elsewhere.local = Ip("198.18.0.3");
+  elsewhere.local = other_local_;
   Exchange(From(elsewhere).Ack(Seq(1), Seq(2)));
   EXPECT_EQ(Drops(other, DropReason::kAckUnexpected), 1u);
   Give(FinalAck(syn_ack));
@@ -671,14 +671,17 @@ TEST_F(CookieTest, OnlyTheGroupInheritsAClosedMembersCookies) {
   EXPECT_FALSE(L(other).cookies_sent_before);
 }
 
-TEST_F(ListenInputTest, ASynFromWhereNoRouteLeadsIsRefused) {
+TEST_P(ListenInputTest, ASynFromWhereNoRouteLeadsIsRefused) {
   const Handle listener = Listen({.backlog = 5});
-  const FourTuple far{Ip("198.18.0.2"), Ip("203.0.113.5"), kPort, 40000};
+  const FourTuple far{local_, Ip(v6_ ? "2001:db8::5" : "203.0.113.5"), kPort, 40000};
   GiveSilently(LinuxSyn(far));
   EXPECT_EQ(Drops(listener, DropReason::kSynNoRoute), 1u);
   EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
   EXPECT_EQ(half_open(), 0u);
 }
+
+USHER_FOR_BOTH_FAMILIES(ListenInputTest);
+USHER_FOR_BOTH_FAMILIES(CookieTest);
 
 }  // namespace
 }  // namespace usher::test

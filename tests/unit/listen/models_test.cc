@@ -97,7 +97,7 @@ class ModelsTest : public PassiveOpenTest {
   }
 };
 
-TEST_F(ModelsTest, WhatASynMeets) {
+TEST_P(ModelsTest, WhatASynMeets) {
   uint16_t port = 100;
   for (const SynRow& row : kSynRows) {
     SCOPED_TRACE(testing::Message()
@@ -128,7 +128,7 @@ TEST_F(ModelsTest, WhatASynMeets) {
   }
 }
 
-TEST_F(ModelsTest, WhatTheLastAckMeets) {
+TEST_P(ModelsTest, WhatTheLastAckMeets) {
   uint16_t port = 100;
   for (const AckRow& row : kAckRows) {
     SCOPED_TRACE(testing::Message() << ToString(row.model) << " queued " << row.queued
@@ -153,6 +153,8 @@ TEST_F(ModelsTest, WhatTheLastAckMeets) {
     EXPECT_EQ(L(listener).half_open, 0u);
   }
 }
+
+USHER_FOR_BOTH_FAMILIES(ModelsTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -8,12 +8,12 @@ namespace {
 
 using ::testing::AllOf;
 
-TEST_F(PassiveOpenTest, HandshakeMakesAConnectionThatAcceptReturns) {
+TEST_P(PassiveOpenTest, HandshakeMakesAConnectionThatAcceptReturns) {
   const Handle listener = Listen({.backlog = 5});
   const FourTuple client = Client();
   const SentTcp syn_ack = Exchange(LinuxSyn(client, Seq(1000), 5000));
-  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1001)), HasMss(1460), HasSackPermitted(),
-                             EchoesTimestamp(5000), HasWindowScale(7), HasWindow(65160)));
+  EXPECT_THAT(syn_ack, AllOf(HasFlags("SA"), Acks(Seq(1001)), HasMss(OurMss()), HasSackPermitted(),
+                             EchoesTimestamp(5000), HasWindowScale(7), HasWindow(OurWindow())));
   EXPECT_EQ(syn_ack.tuple, client);
   EXPECT_EQ(syn_ack.to, kPeerMac);
   EXPECT_EQ(L(listener).half_open, 1u);
@@ -32,7 +32,7 @@ TEST_F(PassiveOpenTest, HandshakeMakesAConnectionThatAcceptReturns) {
   EXPECT_EQ(Accept(listener), nullptr);
 }
 
-TEST_F(PassiveOpenTest, AcceptIsFirstInFirstOut) {
+TEST_P(PassiveOpenTest, AcceptIsFirstInFirstOut) {
   const Handle listener = Listen({.backlog = 100});
   for (uint32_t i = 0; i < 50; ++i) Handshake(Client(i));
   for (uint32_t i = 0; i < 50; ++i) {
@@ -43,7 +43,7 @@ TEST_F(PassiveOpenTest, AcceptIsFirstInFirstOut) {
   EXPECT_EQ(ready_events_, 50u) << "an event for each burst that brought something";
 }
 
-TEST_F(PassiveOpenTest, AChildThatDiedInTheQueueIsStillReturned) {
+TEST_P(PassiveOpenTest, AChildThatDiedInTheQueueIsStillReturned) {
   const Handle listener = Listen({.backlog = 5});
   const SentTcp syn_ack = Handshake(Client());
   Give(From(Client()).Rst(syn_ack.ack));
@@ -56,7 +56,7 @@ TEST_F(PassiveOpenTest, AChildThatDiedInTheQueueIsStillReturned) {
 
 // ---- Names ----
 
-TEST_F(PassiveOpenTest, NamesInUseAreRefused) {
+TEST_P(PassiveOpenTest, NamesInUseAreRefused) {
   struct Row {
     const char* first;
     bool first_v6_only;
@@ -102,10 +102,11 @@ TEST_F(PassiveOpenTest, NamesInUseAreRefused) {
   }
 }
 
-TEST_F(PassiveOpenTest, BadSpecsAreRefused) {
+TEST_P(PassiveOpenTest, BadSpecsAreRefused) {
   Handle handle;
-  EXPECT_EQ(passive_->Listen({.address = Ip("198.18.0.77"), .port = 80}, &handle),
-            Error::kAddressNotAvailable);
+  EXPECT_EQ(
+      passive_->Listen({.address = Ip(v6_ ? "2001:2::77" : "198.18.0.77"), .port = 80}, &handle),
+      Error::kAddressNotAvailable);
   EXPECT_EQ(passive_->Listen({.port = 80, .syncnt = 128}, &handle), Error::kInvalid);
   const Handle listener = Listen({});
   EXPECT_EQ(passive_->SetSynCount(listener, 0), Error::kInvalid);
@@ -113,7 +114,7 @@ TEST_F(PassiveOpenTest, BadSpecsAreRefused) {
   EXPECT_EQ(passive_->SetSynCount(listener, 127), Error::kNone);
 }
 
-TEST_F(PassiveOpenTest, StaleHandlesAreTold) {
+TEST_P(PassiveOpenTest, StaleHandlesAreTold) {
   const Handle listener = Listen({});
   CloseListener(listener);
   Error error;
@@ -130,7 +131,7 @@ TEST_F(PassiveOpenTest, StaleHandlesAreTold) {
   EXPECT_EQ(passive_->Get(listener), nullptr);
 }
 
-TEST_F(PassiveOpenTest, PortZeroTakesAnEphemeralOneUntilAllAreTaken) {
+TEST_P(PassiveOpenTest, PortZeroTakesAnEphemeralOneUntilAllAreTaken) {
   sysctls_.ip_local_port_range = {5000, 5009};
   std::set<uint16_t> ports;
   Handle handle;
@@ -144,7 +145,7 @@ TEST_F(PassiveOpenTest, PortZeroTakesAnEphemeralOneUntilAllAreTaken) {
   EXPECT_EQ(passive_->Listen({.port = 0}, &handle), Error::kAddressInUse);
 }
 
-TEST_F(PassiveOpenTest, ListenerSlotsAreBounded) {
+TEST_P(PassiveOpenTest, ListenerSlotsAreBounded) {
   passive_config_.max_listeners = 2;
   Make();
   Handle handle;
@@ -153,17 +154,17 @@ TEST_F(PassiveOpenTest, ListenerSlotsAreBounded) {
   EXPECT_EQ(passive_->Listen({.port = 3}, &handle), Error::kNoBuffers);
 }
 
-TEST_F(PassiveOpenTest, TheClosestNameAnswers) {
+TEST_P(PassiveOpenTest, TheClosestNameAnswers) {
   const Handle any = Listen({.address = Ip("::"), .v6_only = false, .reuseport = true});
   const Handle any4 = Listen({.address = Ip("0.0.0.0"), .reuseport = true});
   const Handle exact = Listen({.address = Ip("198.18.0.2"), .reuseport = true});
-  Give(LinuxSyn(Client()));
+  Give(LinuxSyn(ClientOf(Family::kIpv4)));
   EXPECT_EQ(L(exact).half_open, 1u);
-  FourTuple other = Client(1);
+  FourTuple other = ClientOf(Family::kIpv4, 1);
   other.local = Ip("198.18.0.3");
   Give(LinuxSyn(other));
   EXPECT_EQ(L(any4).half_open, 1u);
-  Give(LinuxSyn(Client6()));
+  Give(LinuxSyn(ClientOf(Family::kIpv6)));
   EXPECT_EQ(L(any).half_open, 1u);
   CloseListener(any4);
   other.remote_port++;
@@ -173,15 +174,15 @@ TEST_F(PassiveOpenTest, TheClosestNameAnswers) {
   EXPECT_FALSE(passive_->HasListener(Ip("198.18.0.3"), 81));
 }
 
-TEST_F(PassiveOpenTest, V6OnlyDoesNotAnswerIpv4) {
+TEST_P(PassiveOpenTest, V6OnlyDoesNotAnswerIpv4) {
   Listen({.address = Ip("::"), .v6_only = true});
-  EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("RA"));
-  EXPECT_THAT(Exchange(LinuxSyn(Client6())), HasFlags("SA"));
+  EXPECT_THAT(Exchange(LinuxSyn(ClientOf(Family::kIpv4))), HasFlags("RA"));
+  EXPECT_THAT(Exchange(LinuxSyn(ClientOf(Family::kIpv6))), HasFlags("SA"));
 }
 
 // ---- listen() again ----
 
-TEST_F(PassiveOpenTest, ListenAgainOnlyMovesTheLimit) {
+TEST_P(PassiveOpenTest, ListenAgainOnlyMovesTheLimit) {
   const Handle listener = Listen({.backlog = 5, .model = ListenModel::kLinux});
   for (uint32_t i = 0; i < 6; ++i) Handshake(Client(i));
   ASSERT_EQ(passive_->SetBacklog(listener, 0), Error::kNone);
@@ -191,7 +192,7 @@ TEST_F(PassiveOpenTest, ListenAgainOnlyMovesTheLimit) {
   EXPECT_THAT(Exchange(LinuxSyn(Client(10))), HasFlags("SA"));
 }
 
-TEST_F(PassiveOpenTest, SomaxconnIsReadAtListen) {
+TEST_P(PassiveOpenTest, SomaxconnIsReadAtListen) {
   const Handle listener = Listen({.backlog = 100, .model = ListenModel::kLinux});
   sysctls_.somaxconn = 3;
   EXPECT_EQ(L(listener).limits.accept_limit, 100u);
@@ -202,7 +203,7 @@ TEST_F(PassiveOpenTest, SomaxconnIsReadAtListen) {
 
 // ---- Close ----
 
-TEST_F(PassiveOpenTest, CloseResetsQueuedChildren) {
+TEST_P(PassiveOpenTest, CloseResetsQueuedChildren) {
   const Handle listener = Listen({.backlog = 5});
   const SentTcp a = Handshake(Client(1));
   Handshake(Client(2));
@@ -217,7 +218,7 @@ TEST_F(PassiveOpenTest, CloseResetsQueuedChildren) {
   EXPECT_THAT(Exchange(LinuxSyn(Client(3))), HasFlags("RA"));
 }
 
-TEST_F(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirNextSegment) {
+TEST_P(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirNextSegment) {
   const Handle listener = Listen({.backlog = 5});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
   CloseListener(listener);
@@ -228,7 +229,7 @@ TEST_F(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirNextSegment) {
   EXPECT_EQ(passive_->without_listener().drops[DropReason::kAckNoListener], 1u);
 }
 
-TEST_F(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirTimer) {
+TEST_P(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirTimer) {
   const Handle listener = Listen({.backlog = 5});
   Exchange(LinuxSyn(Client()));
   CloseListener(listener);
@@ -240,7 +241,7 @@ TEST_F(PassiveOpenTest, RequestsOfAClosedListenerEndAtTheirTimer) {
 
 // A new listener of the same name (and, the pool being what it is, in the same slot) is not the
 // old one.
-TEST_F(PassiveOpenTest, ANewListenerHasNoPartInTheOldOnesRequests) {
+TEST_P(PassiveOpenTest, ANewListenerHasNoPartInTheOldOnesRequests) {
   const Handle old = Listen({.backlog = 5});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client()));
   CloseListener(old);
@@ -252,7 +253,7 @@ TEST_F(PassiveOpenTest, ANewListenerHasNoPartInTheOldOnesRequests) {
   EXPECT_THAT(Exchange(LinuxSyn(Client(1))), HasFlags("SA"));
 }
 
-TEST_F(PassiveOpenTest, OpenCloseStormLeavesNothing) {
+TEST_P(PassiveOpenTest, OpenCloseStormLeavesNothing) {
   for (uint32_t i = 0; i < 2000; ++i) {
     const Handle listener = Listen({.backlog = 5});
     const SentTcp syn_ack = Exchange(LinuxSyn(Client(2 * i)));
@@ -269,7 +270,7 @@ TEST_F(PassiveOpenTest, OpenCloseStormLeavesNothing) {
 
 // ---- SO_REUSEPORT ----
 
-TEST_F(PassiveOpenTest, GroupSharesSynsByKeyedHash) {
+TEST_P(PassiveOpenTest, GroupSharesSynsByKeyedHash) {
   std::vector<Handle> group;
   for (int i = 0; i < 4; ++i) group.push_back(Listen({.backlog = 1000, .reuseport = true}));
   for (uint32_t i = 0; i < 400; ++i) Give(LinuxSyn(Client(i)));
@@ -280,7 +281,7 @@ TEST_F(PassiveOpenTest, GroupSharesSynsByKeyedHash) {
   EXPECT_EQ(half_open(), 400u);
 }
 
-TEST_F(PassiveOpenTest, ChildrenAndRequestsMigrateWithinTheGroup) {
+TEST_P(PassiveOpenTest, ChildrenAndRequestsMigrateWithinTheGroup) {
   sysctls_.tcp_migrate_req = 1;
   const Handle a = Listen({.backlog = 100, .reuseport = true});
   const Handle b = Listen({.backlog = 100, .reuseport = true});
@@ -312,7 +313,7 @@ TEST_F(PassiveOpenTest, ChildrenAndRequestsMigrateWithinTheGroup) {
   for (int i = 0; i < 15; ++i) EXPECT_NE(Accept(b), nullptr);
 }
 
-TEST_F(PassiveOpenTest, WithoutMigrateReqTheGroupDoesNotInherit) {
+TEST_P(PassiveOpenTest, WithoutMigrateReqTheGroupDoesNotInherit) {
   const Handle a = Listen({.backlog = 100, .reuseport = true});
   const Handle b = Listen({.backlog = 100, .reuseport = true});
   for (uint32_t i = 0; i < 20; ++i) Handshake(Client(i));
@@ -324,7 +325,7 @@ TEST_F(PassiveOpenTest, WithoutMigrateReqTheGroupDoesNotInherit) {
 
 // ---- TCP_SAVE_SYN ----
 
-TEST_F(PassiveOpenTest, SavedSynIsWhatCame) {
+TEST_P(PassiveOpenTest, SavedSynIsWhatCame) {
   const Handle listener = Listen({.backlog = 5, .save_syn = true});
   const Bytes frame = LinuxSyn(Client());
   const SentTcp syn_ack = Exchange(frame);
@@ -337,7 +338,7 @@ TEST_F(PassiveOpenTest, SavedSynIsWhatCame) {
   EXPECT_TRUE(passive_->SavedSyn(*child).empty());
 }
 
-TEST_F(PassiveOpenTest, SavedSynsAreBoundedAndGivenBack) {
+TEST_P(PassiveOpenTest, SavedSynsAreBoundedAndGivenBack) {
   passive_config_.max_saved_syns = 2;
   Make();
   const Handle listener = Listen({.backlog = 100, .save_syn = true});
@@ -351,7 +352,7 @@ TEST_F(PassiveOpenTest, SavedSynsAreBoundedAndGivenBack) {
 }
 
 // What is set later holds for what comes later.
-TEST_F(PassiveOpenTest, SettingsReachAListenerThatListens) {
+TEST_P(PassiveOpenTest, SettingsReachAListenerThatListens) {
   const Handle listener = Listen({.backlog = 5});
   EXPECT_EQ(passive_->SetDeferAccept(listener, 3), Error::kNone);
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
@@ -374,7 +375,7 @@ TEST_F(PassiveOpenTest, SettingsReachAListenerThatListens) {
 
 // A listener's turn to be told of comes in the order of the first arrivals; one that is closed
 // before has none, and leaves the others theirs.
-TEST_F(PassiveOpenTest, AListenerClosedBeforeItsTurnIsNotTold) {
+TEST_P(PassiveOpenTest, AListenerClosedBeforeItsTurnIsNotTold) {
   for (uint32_t closed = 0; closed < 3; ++closed) {
     Make();
     std::vector<Handle> listeners;
@@ -415,11 +416,11 @@ TEST_F(PassiveOpenTest, AListenerClosedBeforeItsTurnIsNotTold) {
 }
 
 // The group of the closest name, not whoever else listens on the port.
-TEST_F(PassiveOpenTest, AGroupIsOfOneName) {
-  const Handle wide = Listen({.address = Ip("0.0.0.0"), .backlog = 100, .reuseport = true});
-  const Handle a = Listen({.address = Ip("198.18.0.2"), .backlog = 100, .reuseport = true});
+TEST_P(PassiveOpenTest, AGroupIsOfOneName) {
+  const Handle wide = Listen({.address = any_, .backlog = 100, .reuseport = true});
+  const Handle a = Listen({.address = local_, .backlog = 100, .reuseport = true});
   const Handle wider = Listen({.address = Ip("::"), .backlog = 100, .reuseport = true});
-  const Handle b = Listen({.address = Ip("198.18.0.2"), .backlog = 100, .reuseport = true});
+  const Handle b = Listen({.address = local_, .backlog = 100, .reuseport = true});
   for (uint32_t i = 0; i < 40; ++i) Handshake(Client(i));
   EXPECT_GT(L(a).accept_queue.length(), 5u);
   EXPECT_GT(L(b).accept_queue.length(), 5u);
@@ -428,7 +429,7 @@ TEST_F(PassiveOpenTest, AGroupIsOfOneName) {
 }
 
 // Whoever listens now on a closed group's port is no heir unless it is ready to share.
-TEST_F(PassiveOpenTest, OneThatDoesNotShareIsNoHeir) {
+TEST_P(PassiveOpenTest, OneThatDoesNotShareIsNoHeir) {
   sysctls_.tcp_migrate_req = 1;
   const Handle a = Listen({.backlog = 100, .reuseport = true});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
@@ -448,7 +449,7 @@ TEST_F(PassiveOpenTest, OneThatDoesNotShareIsNoHeir) {
 }
 
 // A segment that does not end the request leaves it where it was; its timer moves it.
-TEST_F(PassiveOpenTest, ARequestIsOnlyLentToTheHeirOfASegment) {
+TEST_P(PassiveOpenTest, ARequestIsOnlyLentToTheHeirOfASegment) {
   sysctls_.tcp_migrate_req = 1;
   const Handle a = Listen({.backlog = 100, .reuseport = true});
   const SentTcp syn_ack = Exchange(LinuxSyn(Client(1)));
@@ -469,7 +470,7 @@ TEST_F(PassiveOpenTest, ARequestIsOnlyLentToTheHeirOfASegment) {
 }
 
 // Messages about a backlog that this shard has no part of any more.
-TEST_F(PassiveOpenTest, PlacesOfAListenerThatIsGone) {
+TEST_P(PassiveOpenTest, PlacesOfAListenerThatIsGone) {
   passive_config_.shard_count = 4;
   passive_config_.shard_index = 1;
   Make();
@@ -491,6 +492,8 @@ TEST_F(PassiveOpenTest, PlacesOfAListenerThatIsGone) {
   EXPECT_TRUE(send(PlaceMessage::Kind::kReturned, 5).empty()) << "or it would go round for ever";
   EXPECT_TRUE(send(PlaceMessage::Kind::kBacklog, 5).empty());
 }
+
+USHER_FOR_BOTH_FAMILIES(PassiveOpenTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -59,7 +59,7 @@ class PlaceLeaseTest : public ShardedStackTest {
   std::vector<Doorman> doormen_;
 };
 
-TEST_F(PlaceLeaseTest, OneShardMayUseAllPlaces) {
+TEST_P(PlaceLeaseTest, OneShardMayUseAllPlaces) {
   for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
     SCOPED_TRACE(ToString(model));
     stack_.reset();
@@ -77,7 +77,7 @@ TEST_F(PlaceLeaseTest, OneShardMayUseAllPlaces) {
   }
 }
 
-TEST_F(PlaceLeaseTest, BsdSharesItsLogicalQueue) {
+TEST_P(PlaceLeaseTest, BsdSharesItsLogicalQueue) {
   Make(3);
   Listen(8, ListenModel::kBsd);  // 3 * 8 / 2 + 1
   EXPECT_EQ(Places(), 13);
@@ -86,7 +86,7 @@ TEST_F(PlaceLeaseTest, BsdSharesItsLogicalQueue) {
   EXPECT_EQ(Queued(), 13u);
 }
 
-TEST_F(PlaceLeaseTest, APlaceGoesToTheShardThatNeedsIt) {
+TEST_P(PlaceLeaseTest, APlaceGoesToTheShardThatNeedsIt) {
   Make(4);
   Listen(0);  // one place for four shards
   for (uint32_t i = 0; i < 12; ++i) {
@@ -102,7 +102,7 @@ TEST_F(PlaceLeaseTest, APlaceGoesToTheShardThatNeedsIt) {
 }
 
 // Each shard's limits are of its part, the SYN table's included, and the parts make up the whole.
-TEST_F(PlaceLeaseTest, TheHalfOpenAreDealtOutToo) {
+TEST_P(PlaceLeaseTest, TheHalfOpenAreDealtOutToo) {
   Make(4);
   Listen(21, ListenModel::kLinuxClassic);
   uint32_t half_open = 0;
@@ -115,7 +115,7 @@ TEST_F(PlaceLeaseTest, TheHalfOpenAreDealtOutToo) {
   EXPECT_EQ(half_open, At(0).whole.half_open_capacity);
 }
 
-TEST_F(PlaceLeaseTest, ListenAgainIsForAllShards) {
+TEST_P(PlaceLeaseTest, ListenAgainIsForAllShards) {
   Make(3);
   Listen(2);
   EXPECT_EQ(doormen_[1].acceptor.SetBacklog(8), Error::kNone);
@@ -129,7 +129,7 @@ TEST_F(PlaceLeaseTest, ListenAgainIsForAllShards) {
   EXPECT_FALSE(Admit(1, 50));
 }
 
-TEST_F(PlaceLeaseTest, AClosedPartLeavesItsPlacesToTheOthers) {
+TEST_P(PlaceLeaseTest, AClosedPartLeavesItsPlacesToTheOthers) {
   Make(3);
   Listen(8);
   EXPECT_EQ(doormen_[0].acceptor.Close(), Error::kNone);
@@ -139,7 +139,7 @@ TEST_F(PlaceLeaseTest, AClosedPartLeavesItsPlacesToTheOthers) {
   EXPECT_FALSE(Admit(1, 50));
 }
 
-TEST_F(PlaceLeaseTest, WhatComesForAClosedListenerGoesBackOnce) {
+TEST_P(PlaceLeaseTest, WhatComesForAClosedListenerGoesBackOnce) {
   Make(2);
   Listen(9);
   const uint32_t number = At(0).lease.listener;
@@ -161,7 +161,7 @@ TEST_F(PlaceLeaseTest, WhatComesForAClosedListenerGoesBackOnce) {
 
 // Any order of events: the shards together never hold more than one listener would, and once all
 // messages are heard, no place is lost.
-TEST_F(PlaceLeaseTest, TheTotalNeverExceedsTheLimit) {
+TEST_P(PlaceLeaseTest, TheTotalNeverExceedsTheLimit) {
   constexpr uint32_t kShards = 3;
   Make(kShards);
   uint64_t queued = 0;
@@ -201,6 +201,8 @@ TEST_F(PlaceLeaseTest, TheTotalNeverExceedsTheLimit) {
   }
   EXPECT_GT(queued, 50u) << "the runs came to nothing";
 }
+
+USHER_FOR_BOTH_FAMILIES(PlaceLeaseTest);
 
 }  // namespace
 }  // namespace usher::test

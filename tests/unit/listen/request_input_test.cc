@@ -35,17 +35,17 @@ class RequestInputTest : public PassiveOpenTest {
 
 // ---- Duplicate SYN ----
 
-TEST_F(RequestInputTest, DuplicateSynIsAnsweredAgain) {
+TEST_P(RequestInputTest, DuplicateSynIsAnsweredAgain) {
   MakeRequest();
   const SentTcp again = Exchange(LinuxSyn(Client(), Seq(1000), 5000));
-  EXPECT_THAT(again, AllOf(HasFlags("SA"), HasSeq(syn_ack_.seq), Acks(rcv_nxt_), HasMss(1460),
+  EXPECT_THAT(again, AllOf(HasFlags("SA"), HasSeq(syn_ack_.seq), Acks(rcv_nxt_), HasMss(OurMss()),
                            HasWindow(syn_ack_.window), HasWindowScale(7)));
   EXPECT_EQ(Count(Counter::TcpRetransSegs), 1u);
   EXPECT_EQ(Count(Counter::TcpExtTCPSynRetrans), 1u);
   EXPECT_EQ(Count(Counter::TcpExtTCPTimeouts), 0u);
 }
 
-TEST_F(RequestInputTest, DuplicateSynsAreAnsweredOncePerHalfSecond) {
+TEST_P(RequestInputTest, DuplicateSynsAreAnsweredOncePerHalfSecond) {
   MakeRequest();
   Exchange(LinuxSyn(Client()));
   Pass(Duration::Millis(499));
@@ -56,7 +56,7 @@ TEST_F(RequestInputTest, DuplicateSynsAreAnsweredOncePerHalfSecond) {
   EXPECT_THAT(Exchange(LinuxSyn(Client())), HasFlags("SA"));
 }
 
-TEST_F(RequestInputTest, DuplicateSynRearmsTheTimer) {
+TEST_P(RequestInputTest, DuplicateSynRearmsTheTimer) {
   MakeRequest();
   Pass(Duration::Millis(900));
   Exchange(LinuxSyn(Client()));
@@ -68,7 +68,7 @@ TEST_F(RequestInputTest, DuplicateSynRearmsTheTimer) {
 
 // ---- Wrong acknowledgment number ----
 
-TEST_F(RequestInputTest, WrongAckIsReset) {
+TEST_P(RequestInputTest, WrongAckIsReset) {
   MakeRequest();
   for (const uint32_t off : {1u, 0xffffffffu, 1000u, 1u << 31}) {
     const Seq wrong = snd_nxt_ + off;
@@ -81,7 +81,7 @@ TEST_F(RequestInputTest, WrongAckIsReset) {
 }
 
 // It may answer a cookie that was sent before the request was made.
-TEST_F(RequestInputTest, ACookiesAckDoesNotEndTheRequestOfALaterSyn) {
+TEST_P(RequestInputTest, ACookiesAckDoesNotEndTheRequestOfALaterSyn) {
   sysctls_.tcp_syncookies = 2;
   listener_ = Listen({.backlog = 5, .model = ListenModel::kLinux});
   const SentTcp cookie = Exchange(LinuxSyn(Client()));
@@ -99,7 +99,7 @@ TEST_F(RequestInputTest, ACookiesAckDoesNotEndTheRequestOfALaterSyn) {
 
 // ---- Out of window ----
 
-TEST_F(RequestInputTest, OutOfWindowIsAcknowledged) {
+TEST_P(RequestInputTest, OutOfWindowIsAcknowledged) {
   MakeRequest();
   const uint32_t window = syn_ack_.window;
   struct Row {
@@ -122,13 +122,13 @@ TEST_F(RequestInputTest, OutOfWindowIsAcknowledged) {
   EXPECT_EQ(half_open(), 1u);
 }
 
-TEST_F(RequestInputTest, TheVeryEdgeOfTheWindowPasses) {
+TEST_P(RequestInputTest, TheVeryEdgeOfTheWindowPasses) {
   MakeRequest();
   GiveSilently(Right().SeqNo(rcv_nxt_ + syn_ack_.window));
   EXPECT_TRUE(Established());
 }
 
-TEST_F(RequestInputTest, WhatReachesIntoTheWindowPasses) {
+TEST_P(RequestInputTest, WhatReachesIntoTheWindowPasses) {
   MakeRequest();
   Give(Right().SeqNo(rcv_nxt_ - 1).Data("xy"));
   TcpConnection* child = Accept(listener_);
@@ -136,7 +136,7 @@ TEST_F(RequestInputTest, WhatReachesIntoTheWindowPasses) {
   EXPECT_EQ(child->readable_bytes(), 1u);
 }
 
-TEST_F(RequestInputTest, OutOfWindowAcksAreRateLimited) {
+TEST_P(RequestInputTest, OutOfWindowAcksAreRateLimited) {
   MakeRequest();
   Exchange(Right().SeqNo(rcv_nxt_ - 1));
   GiveSilently(Right().SeqNo(rcv_nxt_ - 1));
@@ -146,7 +146,7 @@ TEST_F(RequestInputTest, OutOfWindowAcksAreRateLimited) {
   Exchange(Right().SeqNo(rcv_nxt_ - 1));
 }
 
-TEST_F(RequestInputTest, PawsFailureIsAcknowledged) {
+TEST_P(RequestInputTest, PawsFailureIsAcknowledged) {
   MakeRequest();
   EXPECT_THAT(Exchange(Right("A", 4999)), AllOf(HasFlags("A"), Acks(rcv_nxt_)));
   EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
@@ -155,13 +155,13 @@ TEST_F(RequestInputTest, PawsFailureIsAcknowledged) {
   EXPECT_TRUE(Established());
 }
 
-TEST_F(RequestInputTest, OldDuplicateSynFailsPaws) {
+TEST_P(RequestInputTest, OldDuplicateSynFailsPaws) {
   MakeRequest();
   EXPECT_THAT(Exchange(LinuxSyn(Client(), Seq(1000), 4000)), AllOf(HasFlags("A"), Acks(rcv_nxt_)));
   EXPECT_EQ(Drops(DropReason::kSynOutOfWindow), 1u);
 }
 
-TEST_F(RequestInputTest, EchoOfATimestampNotSentIsChallenged) {
+TEST_P(RequestInputTest, EchoOfATimestampNotSentIsChallenged) {
   MakeRequest();
   const uint32_t tsval = syn_ack_.tsval();
   EXPECT_THAT(Exchange(Right().Timestamps(5001, tsval - 1)), AllOf(HasFlags("A"), Acks(rcv_nxt_)));
@@ -174,7 +174,7 @@ TEST_F(RequestInputTest, EchoOfATimestampNotSentIsChallenged) {
   EXPECT_TRUE(Established());
 }
 
-TEST_F(RequestInputTest, EchoOfAnySynAckPasses) {
+TEST_P(RequestInputTest, EchoOfAnySynAckPasses) {
   MakeRequest();
   Pass(Duration::Seconds(4));  // resent after 1 and 3 s
   const auto resent = TakeAll();
@@ -186,7 +186,7 @@ TEST_F(RequestInputTest, EchoOfAnySynAckPasses) {
 
 // ---- RST ----
 
-TEST_F(RequestInputTest, ExactResetEndsTheRequest) {
+TEST_P(RequestInputTest, ExactResetEndsTheRequest) {
   MakeRequest();
   GiveSilently(From(Client()).Rst(rcv_nxt_));
   EXPECT_EQ(half_open(), 0u);
@@ -199,7 +199,7 @@ TEST_F(RequestInputTest, ExactResetEndsTheRequest) {
   EXPECT_EQ(TakeAll().size(), 0u) << "its timer still runs";
 }
 
-TEST_F(RequestInputTest, ResetAtEveryOtherNumberLeavesIt) {
+TEST_P(RequestInputTest, ResetAtEveryOtherNumberLeavesIt) {
   MakeRequest();
   const uint32_t window = syn_ack_.window;
   EXPECT_THAT(Exchange(From(Client()).Rst(rcv_nxt_ + 1)),
@@ -214,7 +214,7 @@ TEST_F(RequestInputTest, ResetAtEveryOtherNumberLeavesIt) {
   EXPECT_EQ(half_open(), 1u);
 }
 
-TEST_F(RequestInputTest, ResetWithAWrongAckIsIgnored) {
+TEST_P(RequestInputTest, ResetWithAWrongAckIsIgnored) {
   MakeRequest();
   GiveSilently(From(Client()).Flags("RA").SeqNo(rcv_nxt_).AckNo(snd_nxt_ + 1));
   EXPECT_EQ(half_open(), 1u);
@@ -224,7 +224,7 @@ TEST_F(RequestInputTest, ResetWithAWrongAckIsIgnored) {
 
 // ---- SYN in the window ----
 
-TEST_F(RequestInputTest, SynInWindowEndsTheRequest) {
+TEST_P(RequestInputTest, SynInWindowEndsTheRequest) {
   MakeRequest();
   EXPECT_THAT(Exchange(LinuxSyn(Client(), rcv_nxt_ + 100, 5001)),
               AllOf(HasFlags("RA"), Acks(rcv_nxt_ + 101)));
@@ -235,7 +235,7 @@ TEST_F(RequestInputTest, SynInWindowEndsTheRequest) {
   EXPECT_EQ(Drops(DropReason::kSynEndedBySyn), 1u);
 }
 
-TEST_F(RequestInputTest, SynOutsideTheWindowIsAcknowledged) {
+TEST_P(RequestInputTest, SynOutsideTheWindowIsAcknowledged) {
   MakeRequest();
   EXPECT_THAT(Exchange(LinuxSyn(Client(), rcv_nxt_ + 100'000, 5001)),
               AllOf(HasFlags("A"), Acks(rcv_nxt_)));
@@ -245,7 +245,7 @@ TEST_F(RequestInputTest, SynOutsideTheWindowIsAcknowledged) {
 
 // ---- The right ACK ----
 
-TEST_F(RequestInputTest, RightAckMakesAChild) {
+TEST_P(RequestInputTest, RightAckMakesAChild) {
   MakeRequest();
   now_ = now_ + Duration::Millis(20);
   GiveSilently(Right());
@@ -255,7 +255,7 @@ TEST_F(RequestInputTest, RightAckMakesAChild) {
   EXPECT_EQ(L(listener_).counters.completed, 1u);
 }
 
-TEST_F(RequestInputTest, DataOnTheAckIsTaken) {
+TEST_P(RequestInputTest, DataOnTheAckIsTaken) {
   MakeRequest();
   Give(Right().Data("GET /"));
   TcpConnection* child = Accept(listener_);
@@ -263,7 +263,7 @@ TEST_F(RequestInputTest, DataOnTheAckIsTaken) {
   EXPECT_EQ(child->readable_bytes(), 5u);
 }
 
-TEST_F(RequestInputTest, FinOnTheAckIsTaken) {
+TEST_P(RequestInputTest, FinOnTheAckIsTaken) {
   MakeRequest();
   Give(Right("AF"));
   TcpConnection* child = Accept(listener_);
@@ -273,7 +273,7 @@ TEST_F(RequestInputTest, FinOnTheAckIsTaken) {
 }
 
 // The SYN again, with the ACK and data behind it, is the SYN and a first segment.
-TEST_F(RequestInputTest, SynAgainInFrontOfDataIsCutOff) {
+TEST_P(RequestInputTest, SynAgainInFrontOfDataIsCutOff) {
   MakeRequest();
   Give(Right("SA").SeqNo(Seq(1000)).Data("abc"));
   TcpConnection* child = Accept(listener_);
@@ -281,7 +281,7 @@ TEST_F(RequestInputTest, SynAgainInFrontOfDataIsCutOff) {
   EXPECT_EQ(child->readable_bytes(), 3u);
 }
 
-TEST_F(RequestInputTest, SegmentWithoutAckIsDropped) {
+TEST_P(RequestInputTest, SegmentWithoutAckIsDropped) {
   MakeRequest();
   GiveSilently(Right("F"));
   GiveSilently(Right("P").Data("x"));
@@ -307,7 +307,7 @@ class OverflowTest : public RequestInputTest {
   }
 };
 
-TEST_F(OverflowTest, KeepsTheRequestAndAsksAgain) {
+TEST_P(OverflowTest, KeepsTheRequestAndAsksAgain) {
   for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
     const SentTcp third = ThirdOfTwo(model, model == ListenModel::kLinux ? 80 : 81);
     const uint64_t overflows = Count(Counter::TcpExtListenOverflows);
@@ -329,7 +329,7 @@ TEST_F(OverflowTest, KeepsTheRequestAndAsksAgain) {
   EXPECT_EQ(Count(Counter::TcpExtListenDrops), 2u);
 }
 
-TEST_F(OverflowTest, DataLaterCompletesWhatOverflowed) {
+TEST_P(OverflowTest, DataLaterCompletesWhatOverflowed) {
   const SentTcp third = ThirdOfTwo(ListenModel::kLinux, 80);
   GiveSilently(FinalAck(third));
   Accept(listener_);
@@ -337,7 +337,7 @@ TEST_F(OverflowTest, DataLaterCompletesWhatOverflowed) {
   EXPECT_EQ(children_.count(third.tuple), 1u);
 }
 
-TEST_F(OverflowTest, AbortOnOverflowResets) {
+TEST_P(OverflowTest, AbortOnOverflowResets) {
   sysctls_.tcp_abort_on_overflow = 1;
   const SentTcp third = ThirdOfTwo(ListenModel::kLinux, 80);
   EXPECT_THAT(Exchange(FinalAck(third)), AllOf(HasFlags("R"), HasSeq(third.seq + 1)));
@@ -353,7 +353,7 @@ TEST_F(OverflowTest, AbortOnOverflowResets) {
 
 // ---- SYN-ACK timer ----
 
-TEST_F(RequestInputTest, SynAckIsResentAt1And3And7And15And31AndGivenUpAt63) {
+TEST_P(RequestInputTest, SynAckIsResentAt1And3And7And15And31AndGivenUpAt63) {
   MakeRequest();
   const Instant start = now_;
   std::vector<int64_t> at;
@@ -378,7 +378,7 @@ TEST_F(RequestInputTest, SynAckIsResentAt1And3And7And15And31AndGivenUpAt63) {
   EXPECT_EQ(Count(Counter::TcpAttemptFails), 0u);
 }
 
-TEST_F(RequestInputTest, TimeoutIsCappedAt120Seconds) {
+TEST_P(RequestInputTest, TimeoutIsCappedAt120Seconds) {
   sysctls_.tcp_synack_retries = 9;
   MakeRequest();
   std::vector<int64_t> at;
@@ -390,7 +390,7 @@ TEST_F(RequestInputTest, TimeoutIsCappedAt120Seconds) {
   EXPECT_EQ(at, (std::vector<int64_t>{1, 3, 7, 15, 31, 63, 127, 247, 367}));
 }
 
-TEST_F(RequestInputTest, SynCountOverridesTheRetries) {
+TEST_P(RequestInputTest, SynCountOverridesTheRetries) {
   for (const int count : {1, 3}) {
     const uint16_t port = static_cast<uint16_t>(80 + count);
     const Handle listener = Listen({.port = port, .backlog = 5});
@@ -402,7 +402,7 @@ TEST_F(RequestInputTest, SynCountOverridesTheRetries) {
   }
 }
 
-TEST_F(RequestInputTest, YoungIsLostAtTheFirstTimeout) {
+TEST_P(RequestInputTest, YoungIsLostAtTheFirstTimeout) {
   MakeRequest();
   EXPECT_EQ(L(listener_).young, 1u);
   Pass(Duration::Millis(1001));
@@ -415,7 +415,7 @@ TEST_F(RequestInputTest, YoungIsLostAtTheFirstTimeout) {
 
 // Pruning. All requests of a crowded table become old together, so at their second timeout (3 s)
 // they are cut to two retries: gone at 7 s instead of 63.
-TEST_F(RequestInputTest, CrowdsOfOldRequestsAreCut) {
+TEST_P(RequestInputTest, CrowdsOfOldRequestsAreCut) {
   for (const ListenModel model : {ListenModel::kLinux, ListenModel::kLinuxClassic}) {
     const uint16_t port = model == ListenModel::kLinux ? 80 : 81;
     const Handle listener = Listen({.port = port, .backlog = 15, .model = model});  // capacity 16
@@ -428,7 +428,7 @@ TEST_F(RequestInputTest, CrowdsOfOldRequestsAreCut) {
   }
 }
 
-TEST_F(RequestInputTest, TheYoungProtectTheOldFromPruning) {
+TEST_P(RequestInputTest, TheYoungProtectTheOldFromPruning) {
   // 6 old ones among 10: 10 < 2 * 4 does not hold, so one retry is taken; 10 < 16: no more.
   const Handle listener = Listen({.backlog = 15, .model = ListenModel::kLinux});
   for (uint32_t i = 0; i < 6; ++i) Give(LinuxSyn(Client(i)));
@@ -449,7 +449,7 @@ TEST_F(RequestInputTest, TheYoungProtectTheOldFromPruning) {
   EXPECT_EQ(L(listener).half_open, 6u) << "four retries: until 31 s";
 }
 
-TEST_F(RequestInputTest, BsdDoesNotPrune) {
+TEST_P(RequestInputTest, BsdDoesNotPrune) {
   const Handle listener = Listen({.backlog = 15, .model = ListenModel::kBsd});
   for (uint32_t i = 0; i < 20; ++i) Give(LinuxSyn(Client(i)));
   Pass(Duration::Seconds(60));
@@ -460,7 +460,7 @@ TEST_F(RequestInputTest, BsdDoesNotPrune) {
 
 // ---- TCP_DEFER_ACCEPT ----
 
-TEST_F(RequestInputTest, DeferredAckWaitsForData) {
+TEST_P(RequestInputTest, DeferredAckWaitsForData) {
   MakeRequest({.backlog = 5, .defer_accept_s = 3});
   GiveSilently(Right());
   EXPECT_FALSE(Established());
@@ -474,7 +474,7 @@ TEST_F(RequestInputTest, DeferredAckWaitsForData) {
 
 // 7 s are three timeouts. Once the client was heard no SYN-ACK is resent until the last of them;
 // the answer to that one is taken bare.
-TEST_F(RequestInputTest, DeferredHandshakeEndsWithALastSynAck) {
+TEST_P(RequestInputTest, DeferredHandshakeEndsWithALastSynAck) {
   MakeRequest({.backlog = 5, .defer_accept_s = 7});
   GiveSilently(Right());
   Pass(Duration::Millis(6900));
@@ -486,13 +486,13 @@ TEST_F(RequestInputTest, DeferredHandshakeEndsWithALastSynAck) {
   EXPECT_TRUE(Established());
 }
 
-TEST_F(RequestInputTest, DeferredFinIsNotBare) {
+TEST_P(RequestInputTest, DeferredFinIsNotBare) {
   MakeRequest({.backlog = 5, .defer_accept_s = 7});
   Give(Right("AF"));
   EXPECT_TRUE(Established());
 }
 
-TEST_F(RequestInputTest, DeferredButNeverHeardIsResentAsUsual) {
+TEST_P(RequestInputTest, DeferredButNeverHeardIsResentAsUsual) {
   MakeRequest({.backlog = 5, .defer_accept_s = 7});
   Pass(Duration::Seconds(64));
   EXPECT_EQ(TakeAll().size(), 5u);
@@ -515,13 +515,13 @@ class ChildTest : public RequestInputTest {
   }
 };
 
-TEST_F(ChildTest, FirstWindowIsTenSegments) {
+TEST_P(ChildTest, FirstWindowIsTenSegments) {
   MakeRequest();
   Give(Right());
   EXPECT_EQ(SegmentsSentAtOnce(), 3u);
 }
 
-TEST_F(ChildTest, OneSegmentAfterLostSynAcks) {
+TEST_P(ChildTest, OneSegmentAfterLostSynAcks) {
   MakeRequest();
   Pass(Duration::Seconds(4));  // two timeouts
   const auto resent = TakeAll();
@@ -530,14 +530,14 @@ TEST_F(ChildTest, OneSegmentAfterLostSynAcks) {
   EXPECT_EQ(SegmentsSentAtOnce(), 1u);
 }
 
-TEST_F(ChildTest, ButNotIfTheFirstSynAckWasAnswered) {
+TEST_P(ChildTest, ButNotIfTheFirstSynAckWasAnswered) {
   MakeRequest();
   Pass(Duration::Seconds(4));
   Give(Right());  // echoes the first
   EXPECT_EQ(SegmentsSentAtOnce(), 3u);
 }
 
-TEST_F(ChildTest, NorForDuplicateSynsAlone) {
+TEST_P(ChildTest, NorForDuplicateSynsAlone) {
   MakeRequest();
   for (int i = 0; i < 3; ++i) {
     Pass(Duration::Millis(600));
@@ -548,7 +548,7 @@ TEST_F(ChildTest, NorForDuplicateSynsAlone) {
   EXPECT_EQ(SegmentsSentAtOnce(), 3u);
 }
 
-TEST_F(ChildTest, NorForOneTimeoutAlone) {
+TEST_P(ChildTest, NorForOneTimeoutAlone) {
   MakeRequest();
   Pass(Duration::Seconds(1));
   const auto resent = TakeAll();
@@ -556,6 +556,10 @@ TEST_F(ChildTest, NorForOneTimeoutAlone) {
   Give(FinalAck(resent[0]));
   EXPECT_EQ(SegmentsSentAtOnce(), 3u);
 }
+
+USHER_FOR_BOTH_FAMILIES(RequestInputTest);
+USHER_FOR_BOTH_FAMILIES(OverflowTest);
+USHER_FOR_BOTH_FAMILIES(ChildTest);
 
 }  // namespace
 }  // namespace usher::test

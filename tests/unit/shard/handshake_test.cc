@@ -1,4 +1,5 @@
 // One connection all the way: SYN, accept, data, close, over the memory port.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -6,18 +7,13 @@
 
 #include "stack/api/stack.h"
 #include "stack/port/memory_port.h"
-#include "stack/wire/arp.h"
-#include "stack/wire/ethernet.h"
-#include "stack/wire/ipv4.h"
-#include "stack/wire/tcp.h"
+#include "tests/support/family.h"
+#include "tests/support/segment_builder.h"
 
-namespace usher {
+namespace usher::test {
 namespace {
 
-constexpr MacAddress kOurMac{{2, 0, 0, 0, 0, 1}};
-constexpr MacAddress kPeerMac{{2, 0, 0, 0, 0, 2}};
-const IpAddress kOurs = IpAddress::V4(0xc6120002);
-const IpAddress kPeer = IpAddress::V4(0xc6120001);
+using ::testing::AllOf;
 
 struct Echo : Application {
   void OnAcceptable(Acceptor a) override {
@@ -38,114 +34,81 @@ struct Echo : Application {
   int accepted = 0;
 };
 
-class HandshakeTest : public testing::Test {
+class HandshakeTest : public testing::TestWithParam<Family> {
  protected:
   HandshakeTest() : pool_(256), port_(pool_, kOurMac), random_(1) {
     StackOptions options;
     options.max_connections = 64;
     InterfaceConfig config;
-    config.addresses = {{kOurs, 15}};
+    config.addresses = {{peer_.local, v6_ ? 48 : 15}};
+    config.dad_transmits = 0;
     const std::vector<ShardInterface> interfaces[] = {{ShardInterface{&port_, config}}};
     auto stack = Stack::Create(options, interfaces, random_);
     EXPECT_TRUE(stack.ok()) << stack.status();
     stack_ = *std::move(stack);
-    stack_->shard(0).interface(0).SetPermanentNeighbour(now_, kPeer, kPeerMac);
+    stack_->Start(0, now_);
+    stack_->shard(0).interface(0).SetPermanentNeighbour(now_, peer_.remote, kPeerMac);
+    stack_->Poll(0, now_);
+    while (port_.sent_count() > 0) port_.TakeSent();  // the network layer's own beginnings
   }
 
-  // Sends a segment from the peer and lets the stack work.
-  void Send(uint16_t flags, uint32_t seq, uint32_t ack, std::string_view payload = "",
-            const TcpOptions& options = {}) {
-    std::vector<uint8_t> f(14 + 20 + 60 + payload.size());
-    EthernetHeader{.dst = kOurMac, .src = kPeerMac, .type = EtherType::kIpv4}.Emit(f.data());
-    TcpHeader h;
-    h.src_port = 40000;
-    h.dst_port = 7;
-    h.seq = Seq(seq);
-    h.ack = Seq(ack);
-    h.flags = flags;
-    h.window = 65535;
-    const size_t header = h.Emit(f.data() + 34, options);
-    std::copy(payload.begin(), payload.end(), f.begin() + 34 + header);
-    f.resize(34 + header + payload.size());
-    Ipv4Header ip;
-    ip.src = kPeer;
-    ip.dst = kOurs;
-    ip.payload_length = static_cast<uint16_t>(f.size() - 34);
-    ip.Emit(f.data() + 14);
-    FillTcpChecksum(f.data() + 34, f.size() - 34, kPeer, kOurs);
-    ASSERT_TRUE(port_.Inject(f));
-    Poll();
+  // Gives a segment of the peer, lets the stack work, and returns what it sent.
+  std::vector<SentTcp> Send(const SegmentBuilder& segment) {
+    EXPECT_TRUE(port_.Inject(segment.Frame()));
+    stack_->Poll(0, now_);
+    std::vector<SentTcp> all;
+    while (port_.sent_count() > 0)
+      if (const auto s = ParseSent(port_.TakeSent())) all.push_back(*s);
+    return all;
   }
-  void Poll() { stack_->Poll(0, now_); }
-
-  // The oldest segment the stack sent; the buffer keeps it alive.
-  std::optional<TcpView> Take() {
-    taken_ = port_.TakeSent();
-    if (taken_.empty()) return std::nullopt;
-    const auto ip = Ipv4View::Parse(std::span(taken_).subspan(14));
-    EXPECT_TRUE(ip);
-    auto tcp = TcpView::Parse(ip->payload());
-    EXPECT_TRUE(tcp && tcp->VerifyChecksum(kOurs, kPeer));
-    return tcp;
+  SentTcp Exchange(const SegmentBuilder& segment) {
+    const auto sent = Send(segment);
+    EXPECT_EQ(sent.size(), 1u);
+    return sent.empty() ? SentTcp() : sent[0];
   }
 
+  const bool v6_ = GetParam() == Family::kIpv6;
+  const FourTuple peer_{Ip(v6_ ? "2001:2::2" : "198.18.0.2"), Ip(v6_ ? "2001:2::1" : "198.18.0.1"),
+                        7, 40000};
   Instant now_ = Instant::FromNanos(1'000'000'000);
   HeapPool pool_;
   MemoryPort port_;
   SeededRandom random_;
   std::unique_ptr<Stack> stack_;
-  std::vector<uint8_t> taken_;
 };
 
-TEST_F(HandshakeTest, EchoAndClose) {
+TEST_P(HandshakeTest, EchoAndClose) {
   const uint32_t baseline = pool_.available();
   Echo echo;
-  ASSERT_TRUE(stack_->Listen({.address = IpAddress::V4(0), .port = 7, .backlog = 8}, echo).ok());
-
-  TcpOptions syn;
-  syn.mss = 1460;
-  syn.sack_permitted = true;
-  syn.window_scale = 7;
-  syn.timestamps = TcpTimestamps{1000, 0};
-  Send(TcpFlags::kSyn, 100, 0, "", syn);
-  auto s = Take();
-  ASSERT_TRUE(s);
-  EXPECT_EQ(s->flags(), TcpFlags::kSyn | TcpFlags::kAck);
-  EXPECT_EQ(s->ack(), Seq(101));
-  EXPECT_EQ(s->window(), 65160);
-  const uint32_t iss = s->seq().value();
-  const uint32_t tsval = s->options().timestamps->value;
-
-  TcpOptions ts;
-  ts.timestamps = TcpTimestamps{1001, tsval};
-  Send(TcpFlags::kAck, 101, iss + 1, "", ts);
+  const IpAddress any = v6_ ? IpAddress() : IpAddress::V4(0);
+  ASSERT_TRUE(stack_->Listen({.address = any, .port = 7, .backlog = 8}, echo).ok());
+  const SentTcp syn_ack = Exchange(
+      From(peer_).Syn(Seq(100)).Mss(1460).SackPermitted().WindowScale(7).Timestamps(1000, 0));
+  EXPECT_THAT(syn_ack,
+              AllOf(HasFlags("SA"), Acks(Seq(101)), HasWindow(v6_ ? 45 * 1428 : 45 * 1448)));
+  const Seq iss = syn_ack.seq;
+  const auto segment = [&](const char* flags, uint32_t seq, uint32_t acked) {
+    return From(peer_)
+        .Flags(flags)
+        .SeqNo(Seq(seq))
+        .AckNo(iss + acked)
+        .Timestamps(1001, syn_ack.tsval());
+  };
+  EXPECT_THAT(Send(segment("A", 101, 1)), testing::IsEmpty());
   EXPECT_EQ(echo.accepted, 1);
-  Send(TcpFlags::kAck | TcpFlags::kPsh, 101, iss + 1, "hello", ts);
-  s = Take();
-  ASSERT_TRUE(s);
-  EXPECT_EQ(s->flags(), TcpFlags::kAck | TcpFlags::kPsh);
-  EXPECT_EQ(s->ack(), Seq(106));
-  EXPECT_EQ(std::string(s->payload().begin(), s->payload().end()), "hello");
-  EXPECT_FALSE(Take());
-
-  Send(TcpFlags::kAck | TcpFlags::kFin, 106, iss + 6, "", ts);
-  s = Take();
-  ASSERT_TRUE(s);
-  EXPECT_EQ(s->flags(), TcpFlags::kAck | TcpFlags::kFin);
-  EXPECT_EQ(s->ack(), Seq(107));
-  Send(TcpFlags::kAck, 107, iss + 7, "", ts);
-  EXPECT_FALSE(Take());
+  EXPECT_THAT(Exchange(segment("AP", 101, 1).Data("hello")),
+              AllOf(HasFlags("AP"), Acks(Seq(106)), HasPayload("hello")));
+  EXPECT_THAT(Exchange(segment("AF", 106, 6)), AllOf(HasFlags("AF"), Acks(Seq(107))));
+  EXPECT_THAT(Send(segment("A", 107, 7)), testing::IsEmpty());
   EXPECT_EQ(stack_->shard(0).connection_count(), 0u);
   EXPECT_EQ(pool_.available(), baseline);
 }
 
-TEST_F(HandshakeTest, SynToAClosedPortIsReset) {
-  Send(TcpFlags::kSyn, 100, 0);
-  const auto s = Take();
-  ASSERT_TRUE(s);
-  EXPECT_EQ(s->flags(), TcpFlags::kRst | TcpFlags::kAck);
-  EXPECT_EQ(s->ack(), Seq(101));
+TEST_P(HandshakeTest, SynToAClosedPortIsReset) {
+  EXPECT_THAT(Exchange(From(peer_).Syn(Seq(100))), AllOf(HasFlags("RA"), Acks(Seq(101))));
 }
 
+USHER_FOR_BOTH_FAMILIES(HandshakeTest);
+
 }  // namespace
-}  // namespace usher
+}  // namespace usher::test

@@ -46,7 +46,7 @@ struct Echo : Application {
   }
 };
 
-TEST_F(SteeringTest, EveryQueueLeadsToTheSameShard) {
+TEST_P(SteeringTest, EveryQueueLeadsToTheSameShard) {
   Make(3);
   Echo echo;
   ASSERT_TRUE(stack_->Listen({.port = kPort, .backlog = 1000}, echo).ok());
@@ -78,10 +78,11 @@ TEST_F(SteeringTest, EveryQueueLeadsToTheSameShard) {
   EXPECT_EQ(Sum(Counter::UsherSteerDropped), 0u);
   // However many shards a segment passed, it was received once.
   EXPECT_EQ(Sum(Counter::TcpInSegs), 60u * 4);
-  EXPECT_EQ(Sum(Counter::IpInReceives), 60u * 4);
+  EXPECT_EQ(Sum(GetParam() == Family::kIpv6 ? Counter::Ip6InReceives : Counter::IpInReceives),
+            60u * 4);
 }
 
-TEST_F(SteeringTest, ThePortsChoiceStands) {
+TEST_P(SteeringTest, ThePortsChoiceStands) {
   Make(2, {.rss = true});
   Doorman doorman;
   ASSERT_TRUE(stack_->Listen({.port = kPort}, doorman).ok());
@@ -92,13 +93,13 @@ TEST_F(SteeringTest, ThePortsChoiceStands) {
   EXPECT_EQ(Sum(Counter::UsherSteered), 0u);
 }
 
-TEST_F(SteeringTest, AnswersToAnActiveOpenNeedNoSteering) {
+TEST_P(SteeringTest, AnswersToAnActiveOpenNeedNoSteering) {
   Make(4);
   Doorman application;
   for (uint32_t i = 0; i < 4; ++i) {
     for (int n = 0; n < 10; ++n) {
       Connection c;
-      ASSERT_EQ(stack_->Connect(i, Ip("198.18.1.1"), 7, application, &c), Error::kNone);
+      ASSERT_EQ(stack_->Connect(i, Host(1), 7, application, &c), Error::kNone);
       stack_->Poll(i, now_);
       const auto sent = Sent(i);
       ASSERT_EQ(sent.size(), 1u);
@@ -112,7 +113,7 @@ TEST_F(SteeringTest, AnswersToAnActiveOpenNeedNoSteering) {
 }
 
 // The largest MTU that an interface may have, not only Ethernet's usual one.
-TEST_F(SteeringTest, ALargeFrameIsHandedOverWhole) {
+TEST_P(SteeringTest, ALargeFrameIsHandedOverWhole) {
   Make(2);
   Echo echo;
   ASSERT_TRUE(stack_->Listen({.port = kPort, .backlog = 100}, echo).ok());
@@ -134,7 +135,7 @@ TEST_F(SteeringTest, ALargeFrameIsHandedOverWhole) {
 }
 
 // A sibling that does not poll costs its own segments, and no buffer of ours.
-TEST_F(SteeringTest, AFullRingDropsAndCounts) {
+TEST_P(SteeringTest, AFullRingDropsAndCounts) {
   Make(2);
   Doorman doorman;
   ASSERT_TRUE(stack_->Listen({.port = kPort, .backlog = 4096}, doorman).ok());
@@ -150,6 +151,8 @@ TEST_F(SteeringTest, AFullRingDropsAndCounts) {
   for (int i = 0; i < 20; ++i) stack_->Poll(1, now_);
   EXPECT_EQ(Get(1, Counter::UsherHandedOverIn), steered);
 }
+
+USHER_FOR_BOTH_FAMILIES(SteeringTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -13,6 +13,7 @@
 
 #include "stack/api/stack.h"
 #include "stack/port/memory_port.h"
+#include "tests/support/family.h"
 #include "tests/support/segment_builder.h"
 
 namespace usher::test {
@@ -53,7 +54,7 @@ struct Echo : Application {
   std::atomic<uint32_t> accepted = 0;
 };
 
-class ThreadsTest : public testing::Test {
+class ThreadsTest : public testing::TestWithParam<Family> {
  protected:
   ThreadsTest() {
     std::vector<std::vector<ShardInterface>> interfaces(kShards);
@@ -61,7 +62,8 @@ class ThreadsTest : public testing::Test {
       pools_.push_back(std::make_unique<HeapPool>(2048));
       ports_.push_back(std::make_unique<MemoryPort>(*pools_[i], kOurMac));
       InterfaceConfig config;
-      config.addresses = {{Ip("198.18.0.2"), 15}};
+      config.addresses = {{Ours(), 15}};
+      config.dad_transmits = 0;
       interfaces[i].push_back({ports_[i].get(), config});
     }
     SeededRandom random(1);
@@ -70,12 +72,14 @@ class ThreadsTest : public testing::Test {
     stack_ = *std::move(stack);
     for (uint32_t i = 0; i < kShards; ++i) {
       stack_->Start(i, now_);
-      stack_->shard(i).interface(0).SetPermanentNeighbour(now_, Ip("198.18.0.1"), kPeerMac);
+      stack_->shard(i).interface(0).SetPermanentNeighbour(now_, Peer(), kPeerMac);
     }
   }
 
+  static IpAddress Ours() { return Ip(GetParam() == Family::kIpv6 ? "2001:2::2" : "198.18.0.2"); }
+  static IpAddress Peer() { return Ip(GetParam() == Family::kIpv6 ? "2001:2::1" : "198.18.0.1"); }
   static FourTuple Client(uint32_t i) {
-    return {Ip("198.18.0.2"), Ip("198.18.0.1"), kPort, static_cast<uint16_t>(20000 + i)};
+    return {Ours(), Peer(), kPort, static_cast<uint16_t>(20000 + i)};
   }
 
   // The client's side of what shard `i` sends; its answers take the other queue half of the time.
@@ -113,7 +117,7 @@ class ThreadsTest : public testing::Test {
   std::atomic<uint32_t> echoed_ = 0;
 };
 
-TEST_F(ThreadsTest, EveryConnectionIsServedByItsShard) {
+TEST_P(ThreadsTest, EveryConnectionIsServedByItsShard) {
   Echo echo[kShards];
   // So few places that the shards ask each other for some, and that cookies are needed.
   ASSERT_TRUE(stack_
@@ -131,6 +135,8 @@ TEST_F(ThreadsTest, EveryConnectionIsServedByItsShard) {
     steered += stack_->shard(i).counters().Get(Counter::UsherSteered);
   EXPECT_GT(steered, kClients / 2);
 }
+
+USHER_FOR_BOTH_FAMILIES(ThreadsTest);
 
 }  // namespace
 }  // namespace usher::test

@@ -15,7 +15,7 @@ class ReassemblyPoolTest : public PassiveOpenTest {
   }
 };
 
-TEST_F(ReassemblyPoolTest, ExhaustionDropsDataBeyondAHole) {
+TEST_P(ReassemblyPoolTest, ExhaustionDropsDataBeyondAHole) {
   Listen({.backlog = 100});
   const uint32_t queues = reassembly_.capacity();
   std::vector<SentTcp> syn_acks;
@@ -35,6 +35,8 @@ TEST_F(ReassemblyPoolTest, ExhaustionDropsDataBeyondAHole) {
   EXPECT_EQ(SendAt(syn_acks[queues], 10).options.sack_count, 1u);
   EXPECT_EQ(reassembly_.size(), queues);
 }
+
+USHER_FOR_BOTH_FAMILIES(ReassemblyPoolTest);
 
 }  // namespace
 }  // namespace usher::test
