@@ -79,7 +79,10 @@ absl::StatusOr<std::unique_ptr<Stack>> Stack::Create(
   }
   std::vector<Shard*> shards;
   for (uint32_t i = 0; i < count; ++i) shards.push_back(&stack->shard(i));
-  for (Shard* shard : shards) shard->SetSiblings(shards);
+  for (Shard* shard : shards) {
+    shard->SetSiblings(shards);
+    shard->passive_open().ShareFastOpenKeys(shards[0]->passive_open());
+  }
   return stack;
 }
 

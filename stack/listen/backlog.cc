@@ -18,6 +18,8 @@ uint32_t BsdPlaces(uint32_t limit) {
   return static_cast<uint32_t>(std::min<uint64_t>(3 * uint64_t{limit} / 2 + 1, UINT32_MAX));
 }
 
+constexpr uint32_t kLongestTimeoutS = 120;  // TCP_DEFER_ACCEPT's unit ends there
+
 HeldBackBy SmallestOf(uint32_t backlog, uint32_t somaxconn, uint32_t max_syn_backlog) {
   if (max_syn_backlog < std::min(backlog, somaxconn)) return HeldBackBy::kMaxSynBacklog;
   return somaxconn < backlog ? HeldBackBy::kSomaxconn : HeldBackBy::kBacklog;
@@ -81,25 +83,25 @@ uint32_t DealtPlaces(uint32_t places, uint32_t index, uint32_t count) {
   return places / count + (index < places % count ? 1 : 0);
 }
 
-uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s) {
+uint8_t DeferAcceptRetries(uint32_t seconds) {
   if (seconds == 0) return 0;
   uint32_t retries = 1;
   uint32_t timeout_s = 1;
   uint64_t period_s = timeout_s;
   while (seconds > period_s && retries < 255) {
     ++retries;
-    timeout_s = std::min(timeout_s * 2, rto_max_s);
+    timeout_s = std::min(timeout_s * 2, kLongestTimeoutS);
     period_s += timeout_s;
   }
   return static_cast<uint8_t>(retries);
 }
 
-uint32_t DeferAcceptSeconds(uint8_t retries, uint32_t rto_max_s) {
+uint32_t DeferAcceptSeconds(uint8_t retries) {
   if (retries == 0) return 0;
   uint32_t timeout_s = 1;
   uint32_t period_s = timeout_s;
   for (uint32_t i = 1; i < retries; ++i) {
-    timeout_s = std::min(timeout_s * 2, rto_max_s);
+    timeout_s = std::min(timeout_s * 2, kLongestTimeoutS);
     period_s += timeout_s;
   }
   return period_s;

@@ -47,7 +47,8 @@ uint32_t PlacesOf(ListenModel model, const BacklogLimits& whole);
 uint32_t DealtPlaces(uint32_t places, uint32_t index, uint32_t count);
 
 // The number of SYN-ACK retransmissions that TCP_DEFER_ACCEPT's seconds stand for, and back.
-uint8_t DeferAcceptRetries(uint32_t seconds, uint32_t rto_max_s);
-uint32_t DeferAcceptSeconds(uint8_t retries, uint32_t rto_max_s);
+// Timeouts are taken to grow to 120 s whatever tcp_rto_max_ms says, as on Linux.
+uint8_t DeferAcceptRetries(uint32_t seconds);
+uint32_t DeferAcceptSeconds(uint8_t retries);
 
 }  // namespace usher

@@ -138,6 +138,7 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   child.fast_open_pending = true;
   TcpOptionsSet options = l.spec.options;
   if (l.spec.syncnt != 0) options.syn_retries = l.spec.syncnt;
+  if (l.spec.save_syn) SaveSynOfChild(slot, s);  // before its packet becomes the answer
   child.OpenFastOpen(context_, slot, h, options, s, answer ? &*answer : nullptr);
   context_.counters.Add(Counter::TcpPassiveOpens);
   context_.counters.Add(Counter::TcpExtTCPFastOpenPassive);

@@ -14,6 +14,16 @@ namespace {
 constexpr uint16_t kDefaultMssV4 = 536;
 constexpr uint16_t kDefaultMssV6 = 1220;
 
+// The headers of `s`, network header first; empty: it was put together from fragments.
+std::span<const uint8_t> HeadersOf(const Segment& s) {
+  const L4Packet& packet = *s.packet;
+  const auto ethernet = EthernetView::Parse({packet.packet.data, packet.packet.length});
+  const uint8_t* const begin = packet.packet.data + (ethernet ? ethernet->header_size() : 0);
+  const uint8_t* const end = s.payload;
+  if (!ethernet || end <= begin || end - begin > packet.packet.length) return {};
+  return {begin, static_cast<size_t>(end - begin)};
+}
+
 bool IsAck(const Segment& s) { return s.Has(TcpFlags::kAck) && !s.Has(TcpFlags::kRst); }
 
 }  // namespace
@@ -237,13 +247,15 @@ PassiveOpen::Outcome PassiveOpen::AddRequest(Listener& l, Segment& s, const Offe
 }
 
 void PassiveOpen::SaveSyn(uint32_t request, const Segment& s) {
-  const L4Packet& packet = *s.packet;
-  const auto ethernet = EthernetView::Parse({packet.packet.data, packet.packet.length});
-  const uint8_t* const begin = packet.packet.data + (ethernet ? ethernet->header_size() : 0);
-  const uint8_t* const end = s.payload;
-  if (!ethernet || end <= begin || end - begin > packet.packet.length) return;  // put together
-  saved_syns_.Save(request, {begin, static_cast<size_t>(end - begin)});
+  const auto headers = HeadersOf(s);
+  if (headers.empty()) return;
+  saved_syns_.Save(request, headers);
   table_[request].has_saved_syn = true;
+}
+
+void PassiveOpen::SaveSynOfChild(uint32_t slot, const Segment& s) {
+  if (const auto headers = HeadersOf(s); !headers.empty())
+    saved_syns_.SaveOfConnection(slot, headers);
 }
 
 // ---- ACK of a cookie ----

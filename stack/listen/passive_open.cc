@@ -99,8 +99,7 @@ Error PassiveOpen::Listen(const ListenSpec& spec, Handle* out) {
   l.spec.port = port;
   l.model = spec.model.value_or(config_.default_model);
   l.id = IdOf(*out);
-  l.defer_accept_retries =
-      DeferAcceptRetries(spec.defer_accept_s, context_.sysctls.tcp_rto_max_ms / 1000);
+  l.defer_accept_retries = DeferAcceptRetries(spec.defer_accept_s);
   Limit(l, spec.backlog);
   LimitFastOpen(l);
   l.next = PortHead(port);
@@ -138,7 +137,7 @@ Error PassiveOpen::SetDeferAccept(Handle listener, uint32_t seconds) {
   Listener* l = listeners_.Get(listener);
   if (l == nullptr) return Error::kBadHandle;
   l->spec.defer_accept_s = seconds;
-  l->defer_accept_retries = DeferAcceptRetries(seconds, context_.sysctls.tcp_rto_max_ms / 1000);
+  l->defer_accept_retries = DeferAcceptRetries(seconds);
   return Error::kNone;
 }
 

@@ -212,6 +212,10 @@ class PassiveOpen {
   void SetFastOpenKeys(const SipKey& primary, const std::optional<SipKey>& backup) {
     fast_open_cookies_.SetKeys(primary, backup);
   }
+  // A client comes to any shard with the cookie that another gave to its address.
+  void ShareFastOpenKeys(const PassiveOpen& other) {
+    fast_open_cookies_ = other.fast_open_cookies_;
+  }
 
  private:
   // What the peer offered that both sides will use.
@@ -293,6 +297,7 @@ class PassiveOpen {
                      std::optional<Seq> time_wait_iss,
                      const std::optional<FastOpenOption>& fast_open);
   void SaveSyn(uint32_t request, const Segment& s);
+  void SaveSynOfChild(uint32_t slot, const Segment& s);
   bool CookiesExpected(const Listener& l) const;
   Outcome OnCookieAck(Listener& l, Segment& s, bool of_request);
   bool TakeCookieOptions(const Listener& l, const TcpTimestamps& timestamps, uint32_t offset,

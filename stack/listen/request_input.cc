@@ -261,7 +261,7 @@ HandshakeResult PassiveOpen::ResultOf(const Listener& l, uint32_t request, const
   const bool stamped = s.options.timestamps && context_.sysctls.tcp_timestamps != 0;
   h.ts_recent = stamped && s.seq <= r.irs + 1 ? s.options.timestamps->value : r.ts_recent;
   h.ts_offset = TimestampOffset(s, r.timestamps_shifted);
-  // RFC 6298 section 5.7, unless the client shows that it answers the very first SYN-ACK.
+  // RFC 5681 section 3.1, unless the client shows that it answers the very first SYN-ACK.
   const bool answers_first =
       r.timestamps_ok && s.options.timestamps && s.options.timestamps->echo == r.first_tsval;
   h.one_segment_window = r.num_retrans > 1 && r.num_timeout > 0 && !answers_first;

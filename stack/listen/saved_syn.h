@@ -21,13 +21,11 @@ class SavedSyns {
       : records_(capacity), of_request_(requests), of_connection_(connections) {}
 
   void Save(uint32_t request, std::span<const uint8_t> headers) {
-    if (headers.size() > kMaxSize) return;
-    const uint32_t index = records_.Allocate();
-    if (index == ObjectPool<Record>::kNone) return;
-    Record& r = records_[index];
-    r.size = static_cast<uint8_t>(headers.size());
-    std::memcpy(r.bytes.data(), headers.data(), headers.size());
-    of_request_[request] = index + 1;
+    Save(headers, &of_request_[request]);
+  }
+  // Of a connection that began without a request (Fast Open).
+  void SaveOfConnection(uint32_t slot, std::span<const uint8_t> headers) {
+    Save(headers, &of_connection_[slot]);
   }
   void MoveToConnection(uint32_t request, uint32_t slot) {
     of_connection_[slot] = of_request_[request];
@@ -53,6 +51,15 @@ class SavedSyns {
     std::array<uint8_t, kMaxSize> bytes;
   };
 
+  void Save(std::span<const uint8_t> headers, uint32_t* owner) {
+    if (headers.size() > kMaxSize) return;
+    const uint32_t index = records_.Allocate();
+    if (index == ObjectPool<Record>::kNone) return;
+    Record& r = records_[index];
+    r.size = static_cast<uint8_t>(headers.size());
+    std::memcpy(r.bytes.data(), headers.data(), headers.size());
+    *owner = index + 1;
+  }
   void Drop(uint32_t& index) {
     if (index == 0) return;
     records_.Free(index - 1);

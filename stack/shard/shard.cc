@@ -533,6 +533,7 @@ void Shard::Bury() {
     if (c.event_queued || c.output_queued) return false;
     c.Destroy(context_);
     owner_timers_.Cancel(slot);
+    passive_open_->ForgetSavedSyn(c);
     connections_.Free(slot);
     return true;
   });

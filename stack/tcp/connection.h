@@ -52,7 +52,7 @@ struct HandshakeResult {
   bool ecn_ok = false;
   uint32_t ts_recent = 0;
   uint32_t ts_offset = 0;
-  bool one_segment_window = false;  // SYN-ACKs were lost: RFC 6298 section 5.7
+  bool one_segment_window = false;  // SYN-ACKs were lost: RFC 5681 section 3.1
   Duration handshake_rtt;           // zero: not measured
   Instant syn_ack_sent;
 };

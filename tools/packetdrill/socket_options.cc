@@ -452,9 +452,7 @@ int Socket::GetRareTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* leng
 }
 
 int Socket::DeferAcceptInForce() const {
-  const auto rto_max_s = static_cast<uint32_t>(world_.shard().sysctls().tcp_rto_max_ms / 1000);
-  return static_cast<int>(
-      DeferAcceptSeconds(DeferAcceptRetries(options_listen_.defer_accept_s, rto_max_s), rto_max_s));
+  return static_cast<int>(DeferAcceptSeconds(DeferAcceptRetries(options_listen_.defer_accept_s)));
 }
 
 // The SYN that began this connection, once.

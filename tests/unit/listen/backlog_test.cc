@@ -109,20 +109,20 @@ TEST(BacklogTest, PlacesAreOneMoreThanTheLimit) {
 
 TEST(BacklogTest, DeferAcceptCountsInSynAckTimeouts) {
   // Timeouts of 1, 2, 4, ... seconds: their sums are 1, 3, 7, 15, 31, 63, 127.
-  EXPECT_EQ(DeferAcceptRetries(0, 120), 0);
-  EXPECT_EQ(DeferAcceptRetries(1, 120), 1);
-  EXPECT_EQ(DeferAcceptRetries(2, 120), 2);
-  EXPECT_EQ(DeferAcceptRetries(3, 120), 2);
-  EXPECT_EQ(DeferAcceptRetries(4, 120), 3);
-  EXPECT_EQ(DeferAcceptRetries(63, 120), 6);
-  EXPECT_EQ(DeferAcceptRetries(127, 120), 7);
-  EXPECT_EQ(DeferAcceptRetries(128, 120), 8);  // the next ones are 120 s each
-  EXPECT_EQ(DeferAcceptRetries(247, 120), 8);
-  EXPECT_EQ(DeferAcceptRetries(248, 120), 9);
-  EXPECT_EQ(DeferAcceptRetries(UINT32_MAX, 120), 255);
-  EXPECT_EQ(DeferAcceptSeconds(0, 120), 0u);
-  EXPECT_EQ(DeferAcceptSeconds(3, 120), 7u);
-  EXPECT_EQ(DeferAcceptSeconds(8, 120), 247u);
+  EXPECT_EQ(DeferAcceptRetries(0), 0);
+  EXPECT_EQ(DeferAcceptRetries(1), 1);
+  EXPECT_EQ(DeferAcceptRetries(2), 2);
+  EXPECT_EQ(DeferAcceptRetries(3), 2);
+  EXPECT_EQ(DeferAcceptRetries(4), 3);
+  EXPECT_EQ(DeferAcceptRetries(63), 6);
+  EXPECT_EQ(DeferAcceptRetries(127), 7);
+  EXPECT_EQ(DeferAcceptRetries(128), 8);  // the next ones are 120 s each
+  EXPECT_EQ(DeferAcceptRetries(247), 8);
+  EXPECT_EQ(DeferAcceptRetries(248), 9);
+  EXPECT_EQ(DeferAcceptRetries(UINT32_MAX), 255);
+  EXPECT_EQ(DeferAcceptSeconds(0), 0u);
+  EXPECT_EQ(DeferAcceptSeconds(3), 7u);
+  EXPECT_EQ(DeferAcceptSeconds(8), 247u);
 }
 
 TEST(BacklogTest, NamesAreThoseOfTheSettings) {

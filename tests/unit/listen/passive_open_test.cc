@@ -351,6 +351,17 @@ TEST_P(PassiveOpenTest, SavedSynsAreBoundedAndGivenBack) {
   EXPECT_EQ(saved, 2u);
 }
 
+TEST_P(PassiveOpenTest, AFastOpenChildHasItsSyn) {
+  sysctls_.tcp_fastopen = FastOpenBits::kServer | FastOpenBits::kNoCookieNeeded;
+  const Handle listener = Listen({.backlog = 5, .save_syn = true, .fastopen_qlen = 5});
+  const Bytes frame = LinuxSyn(Client()).Data("hello");
+  Exchange(frame);
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  const auto saved = passive_->SavedSyn(*child);
+  EXPECT_EQ(Bytes(saved.begin(), saved.end()), Bytes(frame.begin() + 14, frame.end() - 5));
+}
+
 // What is set later holds for what comes later.
 TEST_P(PassiveOpenTest, SettingsReachAListenerThatListens) {
   const Handle listener = Listen({.backlog = 5});

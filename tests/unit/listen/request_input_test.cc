@@ -486,6 +486,14 @@ TEST_P(RequestInputTest, DeferredHandshakeEndsWithALastSynAck) {
   EXPECT_TRUE(Established());
 }
 
+// tcp_rto_max_ms shortens timeouts, not what the seconds stand for (Linux 6.18: 60 s are read back
+// as 63 whatever it says).
+TEST_P(RequestInputTest, DeferringCountsTimeoutsAsIfTheyGrewTo120Seconds) {
+  sysctls_.tcp_rto_max_ms = 10'000;
+  MakeRequest({.backlog = 5, .defer_accept_s = 60});
+  EXPECT_EQ(L(listener_).defer_accept_retries, 6);
+}
+
 TEST_P(RequestInputTest, DeferredFinIsNotBare) {
   MakeRequest({.backlog = 5, .defer_accept_s = 7});
   Give(Right("AF"));
