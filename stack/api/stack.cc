@@ -20,6 +20,8 @@ class Stack::Worker final : public ShardEvents {
   void OnConnectionEvents(Handle handle, uint8_t events, void* owner) override {
     Application& application = *static_cast<Application*>(owner);
     Connection c(shard_.get(), handle);
+    if (events == kEventReadable) [[likely]]
+      return application.OnReadable(c);
     if ((events & kEventConnected) != 0) application.OnConnected(c);
     if ((events & kEventUrgent) != 0 && c.valid()) [[unlikely]]
       application.OnUrgent(c);

@@ -68,6 +68,8 @@ class MilliStamp {
   static constexpr MilliStamp Of(Instant t) { return MilliStamp(static_cast<uint32_t>(t.ms())); }
 
   friend constexpr bool operator==(MilliStamp, MilliStamp) = default;
+  // Milliseconds from `earlier` to it.
+  constexpr uint32_t MillisAfter(MilliStamp earlier) const { return ms_ - earlier.ms_; }
   // How long before `now` it was (negative: after).
   constexpr Duration Before(Instant now) const {
     return Duration::Millis(static_cast<int32_t>(static_cast<uint32_t>(now.ms()) - ms_));

@@ -53,6 +53,28 @@ bool Interface::AcceptOptions(ByteSpan options) const {
   return true;
 }
 
+// On the way of every segment; the other caller, fragments, would keep GCC from inlining it.
+[[gnu::always_inline]] inline bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip,
+                                                          Cast cast, Ingress& out) {
+  if (ip.protocol() != IpProtocol::kTcp) [[unlikely]]
+    return DeliverOther4(frame, ip, cast, out);
+  counters_.Add(Counter::IpInDelivers);
+  L4Packet& segment = out.tcp[out.tcp_count++];
+  segment.packet = frame.packet;
+  segment.pool = &link_.pool();
+  segment.l4 = frame.l3 + ip.header_size();
+  segment.l4_length = static_cast<uint16_t>(ip.total_length() - ip.header_size());
+  segment.interface = context_.index;
+  segment.tos = ip.dscp_ecn();
+  segment.hop_limit = ip.ttl();
+  segment.checksum_good = (frame.packet.flags & kRxL4ChecksumGood) != 0;
+  segment.handed_over = false;
+  segment.to_multicast = cast == Cast::kMulticast;
+  segment.source = ip.src();
+  segment.destination = ip.dst();
+  return true;
+}
+
 bool Interface::ReceiveIpv4(const RxFrame& frame, Ingress& out) {
   counters_.Add(Counter::IpInReceives);
   WireError why = WireError::kNone;
@@ -104,26 +126,6 @@ bool Interface::ReceiveFragment4(const RxFrame& frame, const Ipv4View& ip, Ingre
     DeliverIpv4(whole, *joined, to_us ? Cast::kUs : Cast::kMulticast, out);
   }
   return false;  // the fragment was copied
-}
-
-bool Interface::DeliverIpv4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out) {
-  if (ip.protocol() != IpProtocol::kTcp) [[unlikely]]
-    return DeliverOther4(frame, ip, cast, out);
-  counters_.Add(Counter::IpInDelivers);
-  L4Packet& segment = out.tcp[out.tcp_count++];
-  segment.packet = frame.packet;
-  segment.pool = &link_.pool();
-  segment.l4 = frame.l3 + ip.header_size();
-  segment.l4_length = static_cast<uint16_t>(ip.total_length() - ip.header_size());
-  segment.interface = context_.index;
-  segment.tos = ip.dscp_ecn();
-  segment.hop_limit = ip.ttl();
-  segment.checksum_good = (frame.packet.flags & kRxL4ChecksumGood) != 0;
-  segment.handed_over = false;
-  segment.to_multicast = cast == Cast::kMulticast;
-  segment.source = ip.src();
-  segment.destination = ip.dst();
-  return true;
 }
 
 bool Interface::DeliverOther4(const RxFrame& frame, const Ipv4View& ip, Cast cast, Ingress& out) {

@@ -476,12 +476,9 @@ uint32_t Shard::RunTimers() {
   return fired;
 }
 
-// Does what a connection's fate asks for. After it the demux is true again.
-void Shard::Settle(TcpConnection& c) {
-  if (c.fast_open_pending && c.state() != TcpState::kSynReceived) [[unlikely]]
-    passive_open_->OnFastOpenEnd(c);
-  if (c.fate() == Fate::kAlive) [[likely]]
-    return;
+void Shard::SettleChanged(TcpConnection& c) {
+  if (c.fast_open_pending && c.state() != TcpState::kSynReceived) passive_open_->OnFastOpenEnd(c);
+  if (c.fate() == Fate::kAlive) return;
   if (!c.settled) {
     c.settled = true;
     demux_.Erase(c.tuple(), FlowId(FlowKind::kConnection, c.slot()));

@@ -195,7 +195,12 @@ class Shard {
   void PrefetchFlow(FlowId id) const;
 
   uint32_t RunTimers();
-  void Settle(TcpConnection& c);
+  // Does what a connection's fate asks for. After it the demux is true again.
+  void Settle(TcpConnection& c) {
+    if (c.fate() != Fate::kAlive || c.fast_open_pending) [[unlikely]]
+      SettleChanged(c);
+  }
+  void SettleChanged(TcpConnection& c);
   void DeliverEvents();
   void FlushOutput();
   void Bury();

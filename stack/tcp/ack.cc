@@ -56,7 +56,22 @@ void TcpConnection::CountRecovery(TcpContext& ctx, uint32_t events) {
 void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   if (s.ack < snd_una_ && s.options.sack_count == 0) return;  // old, and nothing else in it
   const bool window_changed = UpdateSendWindow(ctx, s);
+  soft_error_ = Error::kNone;
+  probes_out_ = 0;
+  keepalive_probes_out_ = 0;
+  last_ack_received_ = MilliStamp::Of(ctx.now);
+  if (s.ack == snd_una_ && s.options.sack_count == 0 && control_.AtRest()) {
+    // It acknowledges nothing: the peer only sends.
+    send_new_first_ = false;
+  } else {
+    TakeAcknowledgment(ctx, s, window_changed);
+  }
+  if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);
+  if (HasUnsent()) WantOutput(ctx);
+}
 
+// Hands it to loss detection and congestion control, and does what they say.
+void TcpConnection::TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_changed) {
   AckInput in;
   in.ack = s.ack;
   in.snd_una = snd_una_;
@@ -89,16 +104,11 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
     if (in.ece) ctx.counters.Add(Counter::TcpExtTCPDeliveredCE, out.delivered_segments);
     NoteReductions(out.signals.view());
   }
-  soft_error_ = Error::kNone;
-  probes_out_ = 0;
-  keepalive_probes_out_ = 0;
   if (s.ack > snd_una_) AdvanceSndUna(ctx, s.ack);
   // What an earlier segment of the burst made due stays due.
   retransmit_due_ |= out.retransmit;
   send_new_first_ = out.send_new_first;
-  last_ack_received_ = MilliStamp::Of(ctx.now);
-  if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);
-  if (out.retransmit || HasUnsent()) WantOutput(ctx);
+  if (out.retransmit) WantOutput(ctx);
 }
 
 // SND.UNA moves: what it passes is the application's room again.

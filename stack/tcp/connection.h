@@ -277,6 +277,7 @@ class TcpConnection {
   void DrainReassembly(TcpContext& ctx);
   void QueueOutOfOrder(TcpContext& ctx, Segment& s);
   void InsertOutOfOrder(TcpContext& ctx, Segment& s);
+  bool IsPlain(const Segment& s) const;
   bool IsAsPredicted(const Segment& s) const;
   bool ResetsBeyondEnd(TcpContext& ctx, Segment& s);
   void ReceiveFin(TcpContext& ctx);
@@ -288,6 +289,7 @@ class TcpConnection {
 
   // -- ack.cc --
   void TakeAck(TcpContext& ctx, const Segment& s);
+  void TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_changed);
   void AdvanceSndUna(TcpContext& ctx, Seq ack);
   static void CountRecovery(TcpContext& ctx, uint32_t events);
 
@@ -372,6 +374,10 @@ class TcpConnection {
 
   // -- timers.cc --
   void ArmTimers(TcpContext& ctx);
+  // The Flush at the end of the pass arms them, if there will be one: once for all that came.
+  void ArmTimersUnlessFlushed(TcpContext& ctx) {
+    if (!output_queued) ArmTimers(ctx);
+  }
   void OnSendTimer(TcpContext& ctx);
   void OnPersistTimer(TcpContext& ctx);
   void OnDelayedAckTimer(TcpContext& ctx);

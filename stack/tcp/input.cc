@@ -16,6 +16,13 @@ constexpr Duration kSynAgainSoon = Duration::Millis(8);  // Linux: two ticks
 }  // namespace
 
 void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
+  if (IsPlain(s)) [[likely]] {
+    UpdateTsRecent(ctx, s);
+    TakeAck(ctx, s);
+    if (s.payload_length != 0) QueueInOrder(ctx, s);
+    ArmTimersUnlessFlushed(ctx);
+    return;
+  }
   if (state_ == TcpState::kClosed) return;
   if (state_ == TcpState::kSynSent) {
     ReceiveInSynSent(ctx, s);
@@ -29,7 +36,21 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
   }
   fin_received_now_ = false;
   if (state_ == TcpState::kFinWait2 && !has_owner_) EnterFinWait2Orphaned(ctx, &s);
-  if (state_ != TcpState::kClosed) ArmTimers(ctx);
+  if (state_ != TcpState::kClosed) ArmTimersUnlessFlushed(ctx);
+}
+
+// Header prediction (Jacobson 1990): the next data, or none, with an acknowledgment within what is
+// in flight, and nothing else on either side. All steps of section 3.10.7.4 would let it pass; only
+// what it says is left to be done.
+bool TcpConnection::IsPlain(const Segment& s) const {
+  if (state_ != TcpState::kEstablished || (s.flags & ~TcpFlags::kPsh) != TcpFlags::kAck ||
+      s.seq != rcv_nxt_ || s.payload_length > ReceiveWindow() || s.ack < snd_una_ ||
+      s.ack > snd_nxt_)
+    return false;
+  if (options_in_use_.timestamps && s.options.timestamps &&
+      static_cast<int32_t>(s.options.timestamps->value - ts_recent_) < 0)
+    return false;
+  return has_owner_ && !HasOutOfOrder() && !ecn_.echo && !urgent_.marked;
 }
 
 // Section 3.10.7.3.
@@ -437,12 +458,10 @@ void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {
 // the last one left: what was offered as window must find its place, however small its pieces.
 bool TcpConnection::KeepInOrder(TcpContext& ctx, Segment& s) {
   const std::span<const uint8_t> payload(s.payload, s.payload_length);
-  if (ReceiveMemory(ctx) + kBufferRoom > ReceiveBufferLimit(ctx) &&
-      receive_buffer_.AppendInPlace(payload))
-    return true;
-  if (!AdmitReceiveMemory(ctx) ||
-      !receive_buffer_.Append(s.packet->packet, payload, *s.packet->pool))
-    return false;
+  const bool near_limit = ReceiveMemory(ctx) + kBufferRoom > ReceiveBufferLimit(ctx);
+  if (near_limit && receive_buffer_.AppendInPlace(payload)) return true;
+  if ((near_limit || ctx.memory.exhausted()) && !AdmitReceiveMemory(ctx)) return false;
+  if (!receive_buffer_.Append(s.packet->packet, payload, *s.packet->pool)) return false;
   s.packet->packet.handle = nullptr;  // held now
   return true;
 }
@@ -549,22 +568,22 @@ void TcpConnection::ReceiveFin(TcpContext& ctx) {
 void TcpConnection::MeasureReceive(TcpContext& ctx, uint32_t length) {
   rcv_mss_ = static_cast<uint16_t>(
       std::clamp<uint32_t>(length, rcv_mss_, std::max<uint32_t>(rcv_mss_, advertised_mss_)));
-  const auto rto_ms = static_cast<uint32_t>(Rto(ctx).ms());
+  const MilliStamp now = MilliStamp::Of(ctx.now);
+  const uint32_t gap_ms = now.MillisAfter(last_data_received_);
+  last_data_received_ = now;
   if (ack_timeout_ms_ == 0) {  // the first data: acknowledge at once while the sender slow-starts
     EnterQuickAck(kMaxQuickAcks);
     ack_timeout_ms_ = kMinAckTimeoutMs;
+  } else if (gap_ms <= kMinAckTimeoutMs / 2) [[likely]] {
+    ack_timeout_ms_ = static_cast<uint16_t>(ack_timeout_ms_ / 2 + kMinAckTimeoutMs / 2);
   } else {
-    const auto gap = static_cast<uint32_t>(
-        std::min<int64_t>((last_data_received_.Before(ctx.now)).ms(), rto_ms + 1));
-    if (gap <= kMinAckTimeoutMs / 2) {
-      ack_timeout_ms_ = static_cast<uint16_t>(ack_timeout_ms_ / 2 + kMinAckTimeoutMs / 2);
-    } else if (gap < ack_timeout_ms_) {
+    const auto rto_ms = static_cast<uint32_t>(Rto(ctx).ms());
+    const uint32_t gap = std::min(gap_ms, rto_ms + 1);
+    if (gap < ack_timeout_ms_)
       ack_timeout_ms_ = static_cast<uint16_t>(std::min(ack_timeout_ms_ / 2 + gap, rto_ms));
-    } else if (gap > rto_ms) {
+    else if (gap > rto_ms)
       EnterQuickAck(kMaxQuickAcks);  // the sender restarted after idling
-    }
   }
-  last_data_received_ = MilliStamp::Of(ctx.now);
 }
 
 void TcpConnection::EnterQuickAck(uint32_t most) {

@@ -63,10 +63,10 @@ inline uint64_t AddWords(uint8_t*& dst, const uint8_t*& src, uint64_t sum) {
 
 // Sums `n` bytes at `src`, a multiple of kBlockSize, into `sum` and copies them to `dst` if that is
 // not null, with the widest registers that the machine has.
-inline constexpr size_t kBlockSize = 256;
+inline constexpr size_t kBlockSize = 64;
 uint64_t AccumulateBlocks(uint8_t* dst, const uint8_t* src, size_t n, uint64_t sum);
 // Below it what the call costs is not won back.
-inline constexpr size_t kManyBytes = 2 * kBlockSize;
+inline constexpr size_t kManyBytes = 256;
 
 // Sums `n` bytes at `src` into `sum`; copies them to `dst` as well if kCopy. The lanes hold sums of
 // 32-bit halves, so they cannot overflow for any length that a packet has.
@@ -93,7 +93,9 @@ inline uint64_t Accumulate(uint8_t* dst, const uint8_t* src, size_t n, uint64_t 
     } while (n >= kStep);
     // `high` has weight 2^32, which is 1 in one's complement arithmetic of 32 bits.
     const Lanes both = low + high;
-    for (size_t i = 0; i < sizeof(Lanes) / 8; ++i) sum = AddCarry(sum, both[i]);
+    uint64_t all = 0;
+    for (size_t i = 0; i < sizeof(Lanes) / 8; ++i) all += both[i];
+    sum = AddCarry(sum, all);
   }
   // By powers of two: headers end up here, and a loop would be half of their cost.
   static_assert(kStep <= 128);

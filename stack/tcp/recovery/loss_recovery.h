@@ -225,6 +225,10 @@ class LossRecovery {
   }
   bool sack_permitted() const { return sack_permitted_; }
   const SentQueue& queue() const { return queue_; }
+  // See SendControl::AtRest.
+  bool AtRest() const {
+    return queue_.empty() && timer_ == SendTimer::kNone && !tlp_out_ && !frto_wants_new_;
+  }
   const RttEstimator& rtt() const { return rtt_; }
   const Rack& rack() const { return rack_; }
   uint32_t mss() const { return mss_; }

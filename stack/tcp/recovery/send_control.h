@@ -81,6 +81,12 @@ class SendControl {
   uint32_t SendBudget(const RecoveryContext& context) const;
 
   AckOutcome OnAck(const RecoveryContext& context, const AckInput& input);
+  // Nothing is out, and nothing is waited for: OnAck of what acknowledges nothing new would neither
+  // change anything nor find anything.
+  bool AtRest() const {
+    return recovery_.AtRest() && !prr_.active() && !pacer_.active() && !congestion_.model_based() &&
+           congestion_.dctcp() == nullptr;
+  }
   TimerOutcome OnTimer(const RecoveryContext& context);
 
   // What to send again now, as far as the budget goes, of max_length at most, in whole segments of
