@@ -60,18 +60,36 @@ class Instant {
   int64_t ns_ = 0;
 };
 
+// The instant of a pass, with its coarser counts worked out once for all that ask.
+class FrozenInstant : public Instant {
+ public:
+  constexpr FrozenInstant() = default;
+  constexpr FrozenInstant(Instant t)  // NOLINT(google-explicit-constructor)
+      : Instant(t), us_(t.us()), ms_(us_ / 1'000) {}
+
+  constexpr int64_t us() const { return us_; }
+  constexpr int64_t ms() const { return ms_; }
+
+ private:
+  int64_t us_ = 0;
+  int64_t ms_ = 0;
+};
+
 // An instant to the millisecond in 32 bits, for what there is one of per connection. Two of them
-// may be compared while they are less than 24 days apart.
+// may be compared while they are less than 24 days apart. Made of, and compared with, an Instant or
+// a FrozenInstant.
 class MilliStamp {
  public:
   constexpr MilliStamp() = default;
-  static constexpr MilliStamp Of(Instant t) { return MilliStamp(static_cast<uint32_t>(t.ms())); }
+  static constexpr MilliStamp Of(const auto& t) {
+    return MilliStamp(static_cast<uint32_t>(t.ms()));
+  }
 
   friend constexpr bool operator==(MilliStamp, MilliStamp) = default;
   // Milliseconds from `earlier` to it.
   constexpr uint32_t MillisAfter(MilliStamp earlier) const { return ms_ - earlier.ms_; }
   // How long before `now` it was (negative: after).
-  constexpr Duration Before(Instant now) const {
+  constexpr Duration Before(const auto& now) const {
     return Duration::Millis(static_cast<int32_t>(static_cast<uint32_t>(now.ms()) - ms_));
   }
 

@@ -61,9 +61,12 @@ NeighbourCache::Handle NeighbourCache::Find(const IpAddress& address) const {
 }
 
 NeighbourCache::Handle NeighbourCache::FindOrCreate(Instant now, const IpAddress& address) {
+  // Most paths end at one router.
+  if (IsCurrent(last_found_) && entries_[last_found_ & index_mask_].address == address)
+    return last_found_;
   uint32_t index = IndexOf(address);
   if (index == kNil) index = Create(now, address, kResolving);
-  return entries_[index].handle;
+  return last_found_ = entries_[index].handle;
 }
 
 bool NeighbourCache::Pin(Instant now, const IpAddress& address) {

@@ -208,6 +208,7 @@ class NeighbourCache {
   uint32_t size_ = 0;
   uint32_t pending_count_ = 0;
   uint32_t free_ = kNil;
+  Handle last_found_ = kNoHandle;  // by FindOrCreate
   uint32_t pending_free_ = kNil;
   std::array<GroupList, kGroups> groups_;
   std::vector<Entry> entries_;

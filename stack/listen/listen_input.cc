@@ -60,6 +60,8 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
   Listener* l = Find(s.tuple);
   if (l != nullptr) {
     CountSegment(l->counters, s);
+    if (s.IsRequest() && !s.Has(TcpFlags::kFin)) [[likely]]
+      return OnSyn(*l, s, time_wait_iss);
     return AtListener(*l, s, time_wait_iss);
   }
   CountSegment(nobody_, s);

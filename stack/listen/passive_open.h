@@ -63,6 +63,10 @@ class PassiveOpen {
     TcpConnection* child = nullptr;  // file it under its tuple, then, if feed_child, give it the
                                      // segment by Receive: data and FIN on it are taken
     bool feed_child = false;
+
+    bool empty() const {
+      return removed_request == kNone && new_request == kNone && child == nullptr;
+    }
   };
 
   // `context` and `connections` are the shard's and outlive this. Keys are drawn from `random`

@@ -383,7 +383,8 @@ void Shard::PrefetchFlow(FlowId id) const {
 
 void Shard::Dispatch(Segment& s, uint64_t hash, FlowId flow) {
   if (flow == FlowId::None()) {
-    File(passive_open_->OnListen(s, std::nullopt), s, hash);
+    const PassiveOpen::Outcome outcome = passive_open_->OnListen(s, std::nullopt);
+    if (!outcome.empty()) File(outcome, s, hash);  // a cookie leaves nothing
     return;
   }
   switch (flow.kind()) {

@@ -22,7 +22,7 @@
 namespace usher {
 
 struct TcpContext {
-  Instant now;  // frozen for the pass
+  FrozenInstant now;  // of the pass
   Egress& egress;
   Counters& counters;
   const Sysctls& sysctls;

@@ -52,9 +52,9 @@ class IsnGenerator {
 };
 
 // The timestamp clock: milliseconds (RFC 7323 section 5.4 allows 1 ms to 1 s).
-inline uint32_t TimestampClock(Instant now) { return static_cast<uint32_t>(now.ms()); }
+inline uint32_t TimestampClock(const auto& now) { return static_cast<uint32_t>(now.ms()); }
 
 // The clock of RFC 7323's 24 days: seconds.
-inline uint32_t SecondsOf(Instant t) { return static_cast<uint32_t>(t.ms() / 1000); }
+inline uint32_t SecondsOf(const auto& t) { return static_cast<uint32_t>(t.ms() / 1000); }
 
 }  // namespace usher

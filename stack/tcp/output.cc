@@ -166,6 +166,10 @@ void TcpConnection::SendData(TcpContext& ctx) {
     }
     sent_new = true;
     sent_data |= next.length != 0;
+    if (!HasUnsent()) {
+      next.limit = SendLimit::kApplication;
+      break;
+    }
   }
   control_.AfterSending(rc, next.limit, sent_new);
   if (sent_data) NoteDataSent(ctx);

@@ -86,7 +86,6 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
   ts_recent_ = h.ts_recent;
   ts_recent_s_ = SecondsOf(ctx.now);
   ts_offset_ = h.ts_offset;
-  control_.Configure(ctx.recovery_settings, CongestionOf(ctx, options), 536, 536, h.sack_ok);
   UpdateMss(ctx);
 }
 
@@ -136,7 +135,11 @@ void TcpConnection::StartTransfer(TcpContext& ctx) {
     StartMtuSearch(ctx);
     UpdateMss(ctx);
   }
-  control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
+  if (passive_)
+    control_.Configure(ctx.recovery_settings, CongestionOf(ctx, options_), mss_, segments * mss_,
+                       options_in_use_.sack);
+  else
+    control_.Reconfigure(ctx.recovery_settings, mss_, segments * mss_, options_in_use_.sack);
   if (options_.max_pacing_rate != Pacer::kNoLimit)
     control_.SetMaxPacingRate(Recovery(ctx), options_.max_pacing_rate);
   rcv_mss_ = static_cast<uint16_t>(

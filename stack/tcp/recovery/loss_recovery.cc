@@ -53,8 +53,10 @@ AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& i
   const bool dubious = !pass.not_duplicate || pass.data_sacked || in.ece || pass.dsacking ||
                        state_ != RecoveryState::kOpen;
   if (had_queue ? dubious : pass.dsacking) Decide(pass);
-  if (pass.set_timer && !ArmProbe(context, /*advancing_rto=*/true)) ArmRetransmit(context);
-  if (queue_.empty()) SetTimer(SendTimer::kNone, Instant::Never());
+  if (queue_.empty())
+    SetTimer(SendTimer::kNone, Instant::Never());
+  else if (pass.set_timer && !ArmProbe(context, /*advancing_rto=*/true))
+    ArmRetransmit(context);
 
   out.snd_una_advanced = pass.una_advanced;
   out.acked_bytes = pass.delivery.acked_bytes;
@@ -120,7 +122,8 @@ void LossRecovery::TakeRtt(Pass& pass) {
   if (!longest_us || *longest_us < 0) return;
   const Duration sample = Duration::Micros(*longest_us);
   rtt_.OnSample(pass.context.settings, now, sample, pass.snd_una, pass.in.snd_nxt);
-  rtt_.OnMinRttSample(pass.context.settings, now, Duration::Micros(*latest_us));
+  if (*latest_us != *longest_us)  // else it is known already
+    rtt_.OnMinRttSample(pass.context.settings, now, Duration::Micros(*latest_us));
   pass.out.rtt = Duration::Micros(*latest_us);
   // A SACK restarts the timer only when what it tells of was sent before the head was last sent:
   // otherwise the timeout of a head that is lost again would be put off for ever.

@@ -27,7 +27,7 @@ namespace usher {
 
 // What every entry point is given beside its own arguments.
 struct RecoveryContext {
-  Instant now;
+  FrozenInstant now;
   SentSegmentPool& pool;
   const RecoverySettings& settings;
   bool linear_timeout = false;  // a timeout now does not back off (tcp_syn_linear_timeouts)

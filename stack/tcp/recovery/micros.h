@@ -15,7 +15,7 @@ class Micros {
  public:
   constexpr Micros() = default;
   constexpr explicit Micros(uint32_t value) : value_(value) {}
-  static constexpr Micros Of(Instant t) { return Micros(static_cast<uint32_t>(t.us())); }
+  static constexpr Micros Of(const auto& t) { return Micros(static_cast<uint32_t>(t.us())); }
   constexpr uint32_t value() const { return value_; }
 
   friend constexpr bool operator==(Micros, Micros) = default;
