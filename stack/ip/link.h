@@ -70,8 +70,10 @@ class Link {
     StoreMac(frame + 6, mac());
   }
 
-  // Queues a finished frame; takes its buffer over.
-  void Send(const TxPacket& packet) {
+  // Queues a finished frame; takes its buffer over. Inlined, so that the descriptor is written in
+  // its place from registers: read back from the stack it would wait for all stores before it, the
+  // header's to a line that is not there yet among them.
+  [[gnu::always_inline]] void Send(const TxPacket& packet) {
     if (tx_end_ == tx_.size() && !MakeRoom(packet)) return;
     tx_[tx_end_++] = packet;
     if (tx_end_ - tx_begin_ >= kBurstSize && !stalled_) Push();
