@@ -16,18 +16,6 @@ constexpr std::pair<TcpState, const char*> kStates[] = {
     {TcpState::kClosing, "closing"},         {TcpState::kLastAck, "last_ack"},
 };
 
-const char* SettingName(HeldBackBy limit) {
-  switch (limit) {
-    case HeldBackBy::kBacklog:
-      return "backlog";
-    case HeldBackBy::kSomaxconn:
-      return "net.core.somaxconn";
-    case HeldBackBy::kMaxSynBacklog:
-      return "net.ipv4.tcp_max_syn_backlog";
-  }
-  return "";
-}
-
 void AddTo(json& object, const char* key, uint64_t n) {
   object[key] = object.value(key, uint64_t{0}) + n;
 }
@@ -69,10 +57,10 @@ StatusBoard::StatusBoard(Stack* stack, std::vector<std::string> services, Instan
 void StatusBoard::Look(Shard& shard, ShardTables* out) {
   out->listeners.clear();
   const PassiveOpen& passive = shard.passive_open();
-  passive.ForEachListener([out](Handle, const Listener& l) {
+  passive.ForEachListener([out, &passive](Handle, const Listener& l) {
     out->listeners.push_back({.spec = l.spec,
                               .model = l.model,
-                              .limits = l.whole,
+                              .limits = passive.LimitsInForce(l),
                               .accept_queue = l.accept_queue.length(),
                               .half_open = l.half_open,
                               .young = l.young,
@@ -119,7 +107,7 @@ void StatusBoard::AddListeners(const ShardTables& tables, json* rows) const {
                        {"backlog", l.spec.backlog},
                        {"accept_queue_limit", l.limits.accept_limit},
                        {"half_open_capacity", l.limits.half_open_capacity},
-                       {"limited_by", SettingName(l.limits.held_back_by)}});
+                       {"limited_by", HeldBackBy::ToString(l.limits.held_back_by)}});
       if (i < services_.size()) rows->back()["service"] = services_[i];
     }
     json& row = (*rows)[i];

@@ -34,7 +34,7 @@ Json ToJson(const ListenerSnapshot& l) {
       {"young", l.young},
       {"parked", l.parked},
       {"fast_open_pending", l.fast_open_pending},
-      {"held_back_by", ToString(l.whole.held_back_by)},
+      {"held_back_by", HeldBackBy::ToString(l.whole.held_back_by)},
       {"counters",
        {{"syns", c.syns},
         {"acks", c.acks},

@@ -9,9 +9,9 @@ constexpr uint8_t Bit(SocketSnapshot::Kind kind) {
   return static_cast<uint8_t>(1u << static_cast<unsigned>(kind));
 }
 
-ListenerSnapshot Copy(int shard, Handle handle, const Listener& l) {
+ListenerSnapshot Copy(Shard& shard, Handle handle, const Listener& l) {
   ListenerSnapshot s;
-  s.shard = shard;
+  s.shard = static_cast<int>(shard.index());
   s.id = handle.index;
   s.address = l.spec.address;
   s.port = l.spec.port;
@@ -20,7 +20,7 @@ ListenerSnapshot Copy(int shard, Handle handle, const Listener& l) {
   s.model = l.model;
   s.backlog = l.spec.backlog;
   s.limits = l.limits;
-  s.whole = l.whole;
+  s.whole = shard.passive_open().LimitsInForce(l);
   s.accept_queue = l.accept_queue.length();
   s.half_open = l.half_open;
   s.young = l.young;
@@ -105,9 +105,8 @@ std::string ListenerSnapshot::AddressText() const {
 
 ListenersSnapshot SnapshotListeners(Shard& shard) {
   ListenersSnapshot all;
-  shard.passive_open().ForEachListener([&](Handle handle, const Listener& l) {
-    all.listeners.push_back(Copy(static_cast<int>(shard.index()), handle, l));
-  });
+  shard.passive_open().ForEachListener(
+      [&](Handle handle, const Listener& l) { all.listeners.push_back(Copy(shard, handle, l)); });
   all.without_listener = shard.passive_open().without_listener();
   return all;
 }

@@ -97,7 +97,7 @@ int AnswerListeners(const char*, const char*, rte_tel_data* d) {
     for (const ListenerSnapshot& l : MergeListeners(*shards)) {
       if (!table.Add({Name(l), ToString(l.model), l.accept_queue, l.limits.accept_limit,
                       l.half_open, l.limits.half_open_capacity, l.young,
-                      ToString(l.whole.held_back_by), l.counters.accepted,
+                      HeldBackBy::ToString(l.whole.held_back_by), l.counters.accepted,
                       l.counters.syncookies_sent, l.counters.listen_overflows,
                       l.counters.listen_drops}))
         break;

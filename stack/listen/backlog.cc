@@ -20,9 +20,23 @@ uint32_t BsdPlaces(uint32_t limit) {
 
 constexpr uint32_t kLongestTimeoutS = 120;  // TCP_DEFER_ACCEPT's unit ends there
 
-HeldBackBy SmallestOf(uint32_t backlog, uint32_t somaxconn, uint32_t max_syn_backlog) {
-  if (max_syn_backlog < std::min(backlog, somaxconn)) return HeldBackBy::kMaxSynBacklog;
-  return somaxconn < backlog ? HeldBackBy::kSomaxconn : HeldBackBy::kBacklog;
+uint8_t SmallestOf(uint32_t backlog, uint32_t somaxconn, uint32_t max_syn_backlog = UINT32_MAX) {
+  const uint32_t least = std::min({backlog, somaxconn, max_syn_backlog});
+  return static_cast<uint8_t>((backlog == least ? HeldBackBy::kBacklog : 0) |
+                              (somaxconn == least ? HeldBackBy::kSomaxconn : 0) |
+                              (max_syn_backlog == least ? HeldBackBy::kMaxSynBacklog : 0));
+}
+
+const char* NameOf(HeldBackBy::Bit limit) {
+  switch (limit) {
+    case HeldBackBy::kBacklog:
+      return "backlog";
+    case HeldBackBy::kSomaxconn:
+      return "somaxconn";
+    case HeldBackBy::kMaxSynBacklog:
+      return "tcp_max_syn_backlog";
+  }
+  return "?";
 }
 
 }  // namespace
@@ -39,16 +53,14 @@ const char* ToString(ListenModel model) {
   return "?";
 }
 
-const char* ToString(HeldBackBy limit) {
-  switch (limit) {
-    case HeldBackBy::kBacklog:
-      return "backlog";
-    case HeldBackBy::kSomaxconn:
-      return "somaxconn";
-    case HeldBackBy::kMaxSynBacklog:
-      return "tcp_max_syn_backlog";
+std::string HeldBackBy::ToString(uint8_t bits) {
+  std::string text;
+  for (const Bit limit : kAll) {
+    if ((bits & limit) == 0) continue;
+    if (!text.empty()) text += ',';
+    text += NameOf(limit);
   }
-  return "?";
+  return text;
 }
 
 BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog) {
@@ -65,13 +77,23 @@ BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int ma
       break;
     case ListenModel::kLinux:
       limits.half_open_capacity = limits.accept_limit + 1;
-      limits.held_back_by = SmallestOf(wanted, most, UINT32_MAX);
+      limits.held_back_by = SmallestOf(wanted, most);
       break;
     case ListenModel::kBsd:
       limits.half_open_capacity = BsdPlaces(limits.accept_limit);
-      limits.held_back_by = SmallestOf(wanted, most, UINT32_MAX);
+      limits.held_back_by = SmallestOf(wanted, most);
       break;
   }
+  return limits;
+}
+
+BacklogLimits WithoutCookies(BacklogLimits limits, int max_syn_backlog) {
+  const auto syn_most = static_cast<uint32_t>(max_syn_backlog);
+  const uint32_t most = syn_most - (syn_most >> 2) + 1;
+  if (most > limits.half_open_capacity) return limits;
+  limits.held_back_by = static_cast<uint8_t>(
+      HeldBackBy::kMaxSynBacklog | (most == limits.half_open_capacity ? limits.held_back_by : 0));
+  limits.half_open_capacity = most;
   return limits;
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace usher {
 
@@ -20,9 +21,14 @@ enum class ListenModel : uint8_t {
 };
 const char* ToString(ListenModel model);  // "linux-classic", "linux", "bsd"
 
-// The smallest of the three numbers; ties go to the first named.
-enum class HeldBackBy : uint8_t { kBacklog, kSomaxconn, kMaxSynBacklog };
-const char* ToString(HeldBackBy limit);  // "backlog", "somaxconn", "tcp_max_syn_backlog"
+// Which of the three numbers hold a listener back, as bits: raising all of them helps, raising any
+// others does not. Several where they are equal.
+struct HeldBackBy {
+  enum Bit : uint8_t { kBacklog = 1, kSomaxconn = 2, kMaxSynBacklog = 4 };
+  static constexpr Bit kAll[] = {kBacklog, kSomaxconn, kMaxSynBacklog};
+  // "backlog", "somaxconn", "tcp_max_syn_backlog", with commas between several.
+  static std::string ToString(uint8_t bits);
+};
 
 struct BacklogLimits {
   // Completed connections: full when length > accept_limit, so that accept_limit + 1 fit. bsd: full
@@ -31,12 +37,16 @@ struct BacklogLimits {
   // Half-open requests: the number from which a SYN finds the table full. bsd: as many as the
   // logical queue takes while it holds nothing else.
   uint32_t half_open_capacity = 0;
-  HeldBackBy held_back_by = HeldBackBy::kBacklog;
+  uint8_t held_back_by = HeldBackBy::kBacklog;
 };
 
 // What listen(backlog) means under `model`. A backlog is compared as unsigned, so a negative one
 // becomes somaxconn (bsd: 0). somaxconn >= 0 and max_syn_backlog >= 0, as sysctl ensures.
 BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog);
+
+// What holds with tcp_syncookies = 0, but for bsd: the last quarter of max_syn_backlog is kept for
+// peers known to be alive, of which this stack knows none, so no more requests than that are added.
+BacklogLimits WithoutCookies(BacklogLimits limits, int max_syn_backlog);
 
 // How many places of its queue a listener has: completed connections (bsd: half-open ones too;
 // linux: each of the two). Full when so many are taken.

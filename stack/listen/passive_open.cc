@@ -61,6 +61,12 @@ void PassiveOpen::Limit(Listener& l, int backlog) {
   SetPlaces(l);
 }
 
+BacklogLimits PassiveOpen::LimitsInForce(const Listener& l) const {
+  const Sysctls& sysctls = context_.sysctls;
+  if (l.model == ListenModel::kBsd || sysctls.tcp_syncookies != 0) return l.whole;
+  return WithoutCookies(l.whole, sysctls.tcp_max_syn_backlog);
+}
+
 // bind() refuses a name that another listener would answer to as well, unless both are ready to
 // share (SO_REUSEPORT).
 bool PassiveOpen::Conflicts(const ListenSpec& spec, uint16_t port) const {

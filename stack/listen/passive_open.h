@@ -202,6 +202,8 @@ class PassiveOpen {
 
   // ---- Looking at it ----
   const Listener* Get(Handle listener) const { return listeners_.Get(listener); }
+  // Of the whole listener as the settings are now, for those who show it.
+  BacklogLimits LimitsInForce(const Listener& l) const;
   template <class Visit>
   void ForEachListener(Visit&& visit) const {  // visit(Handle, const Listener&)
     listeners_.ForEach([&](uint32_t i) { visit(listeners_.HandleOf(i), listeners_[i]); });

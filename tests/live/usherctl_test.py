@@ -106,6 +106,12 @@ def what_holds_a_listener_back(tool):
     for port, expected in ((CLASSIC_5, 'half-open:0/16 young:0 cookies:0/0/0 held-back-by:backlog'),
                            (CLASSIC_512, 'half-open:0/256 young:0 cookies:0/0/0 held-back-by:somaxconn')):
         check(expected in rows[str(port)], f'{rows[str(port)]!r} lacks {expected!r}')
+    # Without cookies Linux keeps the last quarter for peers it knows.
+    tool.lines('sysctl', 'net.ipv4.tcp_syncookies=0', 'net.ipv4.tcp_max_syn_backlog=16')
+    rows = {line.split()[3].rpartition(':')[2]: line for line in tool.lines('ss', '-lne')}
+    expected = 'half-open:0/13 young:0 cookies:0/0/0 held-back-by:tcp_max_syn_backlog'
+    check(expected in rows[str(CLASSIC_512)], f'{rows[str(CLASSIC_512)]!r} lacks {expected!r}')
+    tool.lines('sysctl', 'net.ipv4.tcp_syncookies=1', 'net.ipv4.tcp_max_syn_backlog=128')
     equal(fields(rows[str(CLASSIC_512)]).split()[:5], ['LISTEN', '0', '128', f'[::]:{CLASSIC_512}',
                                                        '[::]:*'], 'row of an IPv6 listener')
 

@@ -123,14 +123,12 @@ void AddListeners(const TopSample& now, bool color, std::vector<std::string>* li
   for (const TopSample::Listener& l : now.listeners) {
     const std::string syn = absl::StrCat(l.half_open, "/", l.half_open_capacity);
     const std::string queue = absl::StrCat(l.queue, "/", l.queue_limit);
-    const std::string held =
-        l.held_back_by == "tcp_max_syn_backlog" ? "syn_backlog" : l.held_back_by;
     lines->push_back(absl::StrFormat(
         "%-18s %s %-11s %s %-11s %s", Cut(l.name, 18),
         Colored(Bar(l.half_open, l.half_open_capacity, kBarWidth), l.half_open,
                 l.half_open_capacity, color),
         syn, Colored(Bar(l.queue, l.queue_limit, kBarWidth), l.queue, l.queue_limit, color), queue,
-        held));
+        l.held_back_by));
   }
 }
 

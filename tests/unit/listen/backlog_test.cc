@@ -14,7 +14,7 @@ struct Row {
   int max_syn_backlog;
   uint32_t accept_limit;
   uint32_t half_open_capacity;
-  HeldBackBy held_back_by;
+  uint8_t held_back_by;
 };
 
 constexpr auto kClassic = ListenModel::kLinuxClassic;
@@ -30,6 +30,8 @@ constexpr Row kRows[] = {
     {kClassic, 512, 128, 1 << 20, 128, 256, HeldBackBy::kSomaxconn},
     {kClassic, 512, 4096, 8192, 512, 1024, HeldBackBy::kBacklog},
     {kClassic, 4096, 4096, 256, 4096, 512, HeldBackBy::kMaxSynBacklog},
+    {kClassic, 128, 128, 8192, 128, 256, HeldBackBy::kBacklog | HeldBackBy::kSomaxconn},
+    {kClassic, 512, 128, 128, 128, 256, HeldBackBy::kSomaxconn | HeldBackBy::kMaxSynBacklog},
     // Bounds of the classic table: never below 16, and a power of two above the smallest of three.
     {kClassic, 0, 128, 8192, 0, 16, HeldBackBy::kBacklog},
     {kClassic, 7, 128, 8192, 7, 16, HeldBackBy::kBacklog},
@@ -38,7 +40,8 @@ constexpr Row kRows[] = {
     {kClassic, 255, 4096, 8192, 255, 256, HeldBackBy::kBacklog},
     {kClassic, 256, 4096, 8192, 256, 512, HeldBackBy::kBacklog},
     {kClassic, 100, 4096, 0, 100, 16, HeldBackBy::kMaxSynBacklog},
-    {kClassic, INT_MAX, INT_MAX, INT_MAX, INT_MAX, 1u << 31, HeldBackBy::kBacklog},
+    {kClassic, INT_MAX, INT_MAX, INT_MAX, INT_MAX, 1u << 31,
+     HeldBackBy::kBacklog | HeldBackBy::kSomaxconn | HeldBackBy::kMaxSynBacklog},
     // A negative backlog is a huge unsigned one.
     {kClassic, -1, 128, 8192, 128, 256, HeldBackBy::kSomaxconn},
     {kLinux, -1, 4096, 8192, 4096, 4097, HeldBackBy::kSomaxconn},
@@ -47,6 +50,7 @@ constexpr Row kRows[] = {
     // Linux today: tcp_max_syn_backlog does not size anything.
     {kLinux, 5, 128, 8192, 5, 6, HeldBackBy::kBacklog},
     {kLinux, 0, 128, 8192, 0, 1, HeldBackBy::kBacklog},
+    {kLinux, 4096, 4096, 128, 4096, 4097, HeldBackBy::kBacklog | HeldBackBy::kSomaxconn},
     {kLinux, 512, 128, 16, 128, 129, HeldBackBy::kSomaxconn},
     {kLinux, 512, 0, 16, 0, 1, HeldBackBy::kSomaxconn},
     // 4.4BSD's fudge: one and a half times.
@@ -65,24 +69,45 @@ TEST(BacklogTest, ClampsAsEachModelDoes) {
     EXPECT_EQ(limits.accept_limit, r.accept_limit);
     EXPECT_EQ(limits.half_open_capacity, r.half_open_capacity);
     EXPECT_EQ(limits.held_back_by, r.held_back_by)
-        << ToString(limits.held_back_by) << ", not " << ToString(r.held_back_by);
+        << HeldBackBy::ToString(limits.held_back_by) << ", not "
+        << HeldBackBy::ToString(r.held_back_by);
   }
 }
 
 TEST(BacklogTest, TheNamedLimitIsTheOneThatHelps) {
-  // Whatever the three are: raising the two that are not named changes nothing.
+  // Whatever the three are: raising those that are not named changes nothing, the named ones do.
   for (const int backlog : {1, 5, 60, 128, 700})
     for (const int somaxconn : {1, 64, 128, 4096})
       for (const int syn : {16, 128, 256, 8192}) {
         const BacklogLimits limits = ClampBacklog(kClassic, backlog, somaxconn, syn);
-        const bool by_backlog = limits.held_back_by == HeldBackBy::kBacklog;
-        const bool by_somaxconn = limits.held_back_by == HeldBackBy::kSomaxconn;
-        const bool by_syn = limits.held_back_by == HeldBackBy::kMaxSynBacklog;
-        const BacklogLimits others =
-            ClampBacklog(kClassic, by_backlog ? backlog : 1 << 20,
-                         by_somaxconn ? somaxconn : 1 << 20, by_syn ? syn : 1 << 20);
-        EXPECT_EQ(others.half_open_capacity, limits.half_open_capacity);
+        const auto capacity_with = [&](uint8_t raised) {
+          const auto at = [raised](HeldBackBy::Bit limit, int value) {
+            return (raised & limit) != 0 ? 1 << 20 : value;
+          };
+          return ClampBacklog(kClassic, at(HeldBackBy::kBacklog, backlog),
+                              at(HeldBackBy::kSomaxconn, somaxconn),
+                              at(HeldBackBy::kMaxSynBacklog, syn))
+              .half_open_capacity;
+        };
+        EXPECT_EQ(capacity_with(static_cast<uint8_t>(~limits.held_back_by)),
+                  limits.half_open_capacity);
+        if (limits.half_open_capacity > 16)  // the least there is
+          EXPECT_GT(capacity_with(limits.held_back_by), limits.half_open_capacity);
       }
+}
+
+TEST(BacklogTest, WithoutCookiesTheLastQuarterIsKept) {
+  const BacklogLimits wide = ClampBacklog(kLinux, 4096, 8192, 128);
+  EXPECT_EQ(WithoutCookies(wide, 128).half_open_capacity, 97u);
+  EXPECT_EQ(WithoutCookies(wide, 128).held_back_by, HeldBackBy::kMaxSynBacklog);
+  EXPECT_EQ(WithoutCookies(wide, 128).accept_limit, 4096u);
+  const BacklogLimits narrow = ClampBacklog(kLinux, 5, 4096, 128);
+  EXPECT_EQ(WithoutCookies(narrow, 128).half_open_capacity, 6u);
+  EXPECT_EQ(WithoutCookies(narrow, 128).held_back_by, HeldBackBy::kBacklog);
+  const BacklogLimits equal = ClampBacklog(kLinux, 96, 4096, 128);
+  EXPECT_EQ(WithoutCookies(equal, 128).half_open_capacity, 97u);
+  EXPECT_EQ(HeldBackBy::ToString(WithoutCookies(equal, 128).held_back_by),
+            "backlog,tcp_max_syn_backlog");
 }
 
 TEST(BacklogTest, DealtPlacesAddUpToTheWhole) {
@@ -130,10 +155,8 @@ TEST(BacklogTest, NamesAreThoseOfTheSettings) {
   EXPECT_STREQ(ToString(ListenModel::kLinux), "linux");
   EXPECT_STREQ(ToString(ListenModel::kBsd), "bsd");
   EXPECT_STREQ(ToString(static_cast<ListenModel>(200)), "?");
-  EXPECT_STREQ(ToString(HeldBackBy::kBacklog), "backlog");
-  EXPECT_STREQ(ToString(HeldBackBy::kSomaxconn), "somaxconn");
-  EXPECT_STREQ(ToString(HeldBackBy::kMaxSynBacklog), "tcp_max_syn_backlog");
-  EXPECT_STREQ(ToString(static_cast<HeldBackBy>(200)), "?");
+  EXPECT_EQ(HeldBackBy::ToString(HeldBackBy::kSomaxconn), "somaxconn");
+  EXPECT_EQ(HeldBackBy::ToString(7), "backlog,somaxconn,tcp_max_syn_backlog");
 }
 
 }  // namespace
