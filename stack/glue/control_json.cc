@@ -45,7 +45,6 @@ Json ToJson(const ListenerSnapshot& l) {
         {"completed_fast_open", c.completed_fast_open},
         {"accepted", c.accepted},
         {"migrated_in", c.migrated_in},
-        {"migrated_out", c.migrated_out},
         {"listen_overflows", c.listen_overflows},
         {"listen_drops", c.listen_drops},
         {"req_q_full_do_cookies", c.req_q_full_do_cookies},

@@ -30,31 +30,6 @@ ListenerSnapshot Copy(Shard& shard, Handle handle, const Listener& l) {
   return s;
 }
 
-void Add(ListenerCounters& sum, const ListenerCounters& c) {
-  sum.syns += c.syns;
-  sum.acks += c.acks;
-  sum.requests += c.requests;
-  sum.syn_answered_again += c.syn_answered_again;
-  sum.completed += c.completed;
-  sum.completed_by_cookie += c.completed_by_cookie;
-  sum.completed_fast_open += c.completed_fast_open;
-  sum.accepted += c.accepted;
-  sum.migrated_in += c.migrated_in;
-  sum.migrated_out += c.migrated_out;
-  sum.listen_overflows += c.listen_overflows;
-  sum.listen_drops += c.listen_drops;
-  sum.req_q_full_do_cookies += c.req_q_full_do_cookies;
-  sum.req_q_full_drop += c.req_q_full_drop;
-  sum.syncookies_sent += c.syncookies_sent;
-  sum.syncookies_recv += c.syncookies_recv;
-  sum.syncookies_failed += c.syncookies_failed;
-  sum.parked += c.parked;
-  for (size_t i = 0; i < kDropReasons; ++i) {
-    const auto reason = static_cast<DropReason>(i);
-    sum.drops.Add(reason, c.drops[reason]);
-  }
-}
-
 uint32_t VisitRequests(Shard& shard, uint32_t first, uint32_t slots,
                        std::vector<SocketSnapshot>* out) {
   const SynTable& table = shard.passive_open().requests();
@@ -130,7 +105,7 @@ std::vector<ListenerSnapshot> MergeListeners(const std::vector<ListenersSnapshot
       found->young += l.young;
       found->parked += l.parked;
       found->fast_open_pending += l.fast_open_pending;
-      Add(found->counters, l.counters);
+      found->counters.Add(l.counters);
     }
   }
   return merged;

@@ -43,7 +43,7 @@ struct ListenerSnapshot {
   std::string AddressText() const;
 };
 
-// The listeners of one shard, and the drops that no listener has a part in.
+// The listeners of one shard, and what has no listener, or none any more.
 struct ListenersSnapshot {
   std::vector<ListenerSnapshot> listeners;
   ListenerCounters without_listener;

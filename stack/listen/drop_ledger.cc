@@ -30,6 +30,8 @@ const char* ToString(DropReason reason) {
       return "syn-out-of-window";
     case DropReason::kSynInWindow:
       return "syn-in-window";
+    case DropReason::kSynTimeWait:
+      return "syn-time-wait";
     case DropReason::kSynEndedByTimeout:
       return "syn-ended-by-timeout";
     case DropReason::kSynEndedByPruning:
@@ -76,10 +78,16 @@ const char* ToString(DropReason reason) {
       return "ack-parked-again";
     case DropReason::kAckParkedGone:
       return "ack-parked-gone";
+    case DropReason::kAckEndedByClose:
+      return "ack-ended-by-close";
     case DropReason::kCount:
       break;
   }
   return "?";
+}
+
+void DropLedger::Add(const DropLedger& other) {
+  for (size_t i = 0; i < kDropReasons; ++i) rows_[i] += other.rows_[i];
 }
 
 uint64_t DropLedger::syns() const {

@@ -140,6 +140,7 @@ TcpConnection* PassiveOpen::OpenFast(Listener& l, Segment& s, const Offer& offer
   if (l.spec.syncnt != 0) options.syn_retries = l.spec.syncnt;
   if (l.spec.save_syn) SaveSynOfChild(slot, s);  // before its packet becomes the answer
   child.OpenFastOpen(context_, slot, h, options, s, answer ? &*answer : nullptr);
+  child.origin = Origin::kFastOpen;
   context_.counters.Add(Counter::TcpPassiveOpens);
   context_.counters.Add(Counter::TcpExtTCPFastOpenPassive);
   ++l.fast_open_pending;

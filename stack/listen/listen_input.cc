@@ -71,6 +71,13 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
   return {};
 }
 
+void PassiveOpen::OnTimeWaitRefusal(const Segment& syn) {
+  Listener* l = Find(syn.tuple);
+  ListenerCounters& counters = l != nullptr ? l->counters : nobody_;
+  CountSegment(counters, syn);
+  counters.drops.Add(DropReason::kSynTimeWait);
+}
+
 // Cookies are looked for first: an ACK that completes a handshake nobody remembers comes here too.
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
                                              std::optional<Seq> time_wait_iss, bool of_request) {
@@ -355,7 +362,7 @@ PassiveOpen::Outcome PassiveOpen::CompleteCookie(Listener& l, const HandshakeRes
     l.counters.drops.Add(DropReason::kAckCookieOfRequest);
     return {};
   }
-  TcpConnection* child = MakeChild(l, h);
+  TcpConnection* child = MakeChild(l, h, Origin::kCookie);
   if (child == nullptr) return Refuse(l, DropReason::kAckNoConnection);
   // The ACK that was parked is not needed.
   if (parked != kNone) Unpark(parked, DropReason::kAckParkedAgain);

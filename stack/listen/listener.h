@@ -46,8 +46,7 @@ struct ListenerCounters {
   uint64_t completed_by_cookie = 0;
   uint64_t completed_fast_open = 0;
   uint64_t accepted = 0;     // taken by accept()
-  uint64_t migrated_in = 0;  // requests that came from a closed listener of the group
-  uint64_t migrated_out = 0;
+  uint64_t migrated_in = 0;  // requests and connections that a closed listener of the group left
   uint64_t listen_overflows = 0;
   uint64_t listen_drops = 0;
   uint64_t req_q_full_do_cookies = 0;
@@ -57,6 +56,8 @@ struct ListenerCounters {
   uint64_t syncookies_failed = 0;
   uint64_t parked = 0;  // ACKs put into the parking table
   DropLedger drops;
+
+  void Add(const ListenerCounters& other);
 };
 
 // Lives in a slot of PassiveOpen's pool.

@@ -262,14 +262,29 @@ Listener* PassiveOpen::Heir(const Listener& closed, const FourTuple& tuple) {
 
 // ---- Children ----
 
-TcpConnection* PassiveOpen::MakeChild(Listener& l, const HandshakeResult& handshake) {
+TcpConnection* PassiveOpen::MakeChild(Listener& l, const HandshakeResult& handshake,
+                                      Origin origin) {
   const uint32_t slot = connections_.Allocate();
   if (slot == kNone) return nullptr;
   TcpConnection& child = connections_[slot];
   child.OpenPassive(context_, slot, handshake, l.spec.options);
+  child.origin = origin;
   context_.counters.Add(Counter::TcpPassiveOpens);
   Enqueue(l, child);
   return &child;
+}
+
+// `child`, whose listener and all it counted is gone, will never be accepted: what was written down
+// as completed was for nothing.
+void PassiveOpen::NoteUnaccepted(const TcpConnection& child) {
+  if (child.origin == Origin::kCookie)
+    --nobody_.completed_by_cookie;
+  else if (child.origin == Origin::kFastOpen)
+    --nobody_.completed_fast_open;
+  else
+    --nobody_.completed;
+  if (child.origin != Origin::kCookie) nobody_.drops.Add(DropReason::kSynEndedByClose);
+  if (child.origin != Origin::kFastOpen) nobody_.drops.Add(DropReason::kAckEndedByClose);
 }
 
 void PassiveOpen::Enqueue(Listener& l, TcpConnection& child) {
@@ -299,7 +314,7 @@ TcpConnection* PassiveOpen::CompleteParked() {
   for (uint32_t i = 0; i < parking_.size(); ++i) {
     Listener& l = *FromId(parking_[i].listener);
     if (l.AcceptQueueFull()) continue;
-    TcpConnection* child = MakeChild(l, parking_[i].handshake);
+    TcpConnection* child = MakeChild(l, parking_[i].handshake, Origin::kCookie);
     if (child == nullptr) return nullptr;  // no slot: later
     parking_.Remove(i);
     --l.parked;

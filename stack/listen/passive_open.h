@@ -99,14 +99,17 @@ class PassiveOpen {
     GiveUpPlaces(*l);
     DropParkedOf(*l);
     fast_open_resets_.Forget(l->id);
+    nobody_.Add(l->counters);
     while (TcpConnection* child = l->accept_queue.Pop(connections_)) {
       if (Listener* heir = Heir(*l, child->tuple())) {
         if (child->fast_open_pending) ++heir->fast_open_pending;
         Enqueue(*heir, *child);
+        ++heir->counters.migrated_in;
         context_.counters.Add(Counter::TcpExtTCPMigrateReqSuccess);
         continue;
       }
       if (Migrates(*l)) context_.counters.Add(Counter::TcpExtTCPMigrateReqFailure);
+      NoteUnaccepted(*child);
       child->Abort(context_);
       child->Close(context_);
       on_child(*child);
@@ -150,6 +153,8 @@ class PassiveOpen {
   // A segment that no connection, request or TIME-WAIT record wants; with `time_wait_iss`, a SYN
   // that reuses a TIME-WAIT record's name. Answers it (RST included) or drops it.
   Outcome OnListen(Segment& s, std::optional<Seq> time_wait_iss = std::nullopt);
+  // A SYN that a TIME-WAIT record of its name refused: for the ledger.
+  void OnTimeWaitRefusal(const Segment& syn);
   // A segment of a half-open request.
   Outcome OnRequest(uint32_t request, Segment& s);
   // Frees the record of a removed request.
@@ -209,7 +214,7 @@ class PassiveOpen {
     listeners_.ForEach([&](uint32_t i) { visit(listeners_.HandleOf(i), listeners_[i]); });
   }
   const SynTable& requests() const { return table_; }
-  // Drops that no listener has a part in.
+  // What no listener has a part in, and all that closed listeners have counted.
   const ListenerCounters& without_listener() const { return nobody_; }
   // New secret for cookies; those of the old one stay good for their time.
   // False, and nothing done: the last rotation is too young.
@@ -266,7 +271,8 @@ class PassiveOpen {
   uint32_t& PortHead(uint16_t port) { return port_heads_[port & (port_heads_.size() - 1)]; }
   uint32_t PortHead(uint16_t port) const { return port_heads_[port & (port_heads_.size() - 1)]; }
   void Limit(Listener& l, int backlog);
-  TcpConnection* MakeChild(Listener& l, const HandshakeResult& handshake);
+  TcpConnection* MakeChild(Listener& l, const HandshakeResult& handshake, Origin origin);
+  void NoteUnaccepted(const TcpConnection& child);
   void Enqueue(Listener& l, TcpConnection& child);
   // Where an ACK of this name is parked; kNone: nowhere.
   uint32_t ParkedAt(const FourTuple& tuple) const {

@@ -217,7 +217,7 @@ PassiveOpen::Outcome PassiveOpen::Complete(Listener& l, uint32_t request, Segmen
     Overflow(l, DropReason::kAckAcceptQueueFull);
   else if (!r.path.valid)
     Refuse(l, DropReason::kAckNoRoute);
-  else if (child = MakeChild(l, ResultOf(l, request, s)); child == nullptr)
+  else if (child = MakeChild(l, ResultOf(l, request, s), Origin::kRequest); child == nullptr)
     Refuse(l, DropReason::kAckNoConnection);
   if (child != nullptr) {
     ++l.counters.completed;

@@ -407,16 +407,17 @@ void Shard::ToConnection(TcpConnection& c, Segment& s) {
 
 void Shard::ToTimeWait(uint32_t index, Segment& s, uint64_t hash) {
   const TimeWaitTable::Outcome outcome = time_wait_.Receive(context_, index, s);
+  const bool new_syn = outcome.verdict == TimeWaitTable::Verdict::kNewSyn;
+  const bool unwanted = new_syn && !passive_open_->HasListener(s.tuple.local, s.tuple.local_port);
+  if (s.IsRequest() && (!new_syn || unwanted)) passive_open_->OnTimeWaitRefusal(s);
   if (outcome.verdict == TimeWaitTable::Verdict::kKeep) return;
-  if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn &&
-      !passive_open_->HasListener(s.tuple.local, s.tuple.local_port)) {
+  if (unwanted) {
     time_wait_.Acknowledge(context_, index);  // nobody to reuse the pair for
     return;
   }
   demux_.Erase(hash, FlowId(FlowKind::kTimeWait, index));
   time_wait_.Remove(index);
-  if (outcome.verdict == TimeWaitTable::Verdict::kNewSyn)
-    File(passive_open_->OnListen(s, outcome.iss), s, hash);
+  if (new_syn) File(passive_open_->OnListen(s, outcome.iss), s, hash);
 }
 
 // Brings the demux up to what a listener made of a segment. Whatever it is, it has the segment's
@@ -560,7 +561,6 @@ Error Shard::Accept(Handle listener, Handle* connection) {
   if (c == nullptr) return error;
   *connection = connections_.HandleOf(c->slot());
   c->owner = listener_owners_[listener.index];
-  c->OnAccepted(context_);
   return Error::kNone;
 }
 

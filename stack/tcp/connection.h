@@ -123,6 +123,9 @@ enum class Fate : uint8_t {
   kClosed,    // take it out of the demux; free the slot once the owner has let go as well
 };
 
+// What made a connection: an active open, or a listener from what it remembered.
+enum class Origin : uint8_t { kActive, kRequest, kCookie, kFastOpen };
+
 enum class ShutdownHow : uint8_t { kRead, kWrite, kBoth };
 
 struct IoResult {
@@ -221,10 +224,11 @@ class TcpConnection {
   bool accepted = false;           // handed to the application; no events before
   bool settled = false;            // its end was filed in the demux
   bool buried = false;             // its slot is freed at the end of the pass
-  uint32_t next_accept = 0;        // accept queue link
-  uint32_t listener = 0;           // where it came from, with its generation; 0: active open
-  void* owner = nullptr;           // whom events go to
-  void* user_data = nullptr;       // the application's own
+  Origin origin = Origin::kActive;
+  uint32_t next_accept = 0;   // accept queue link
+  uint32_t listener = 0;      // where it came from, with its generation; 0: active open
+  void* owner = nullptr;      // whom events go to
+  void* user_data = nullptr;  // the application's own
 
  private:
   friend struct TimeWaitFacts;

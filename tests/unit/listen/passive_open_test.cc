@@ -215,6 +215,10 @@ TEST_P(PassiveOpenTest, CloseResetsQueuedChildren) {
   EXPECT_TRUE((sent[0].flags & TcpFlags::kRst) != 0);
   EXPECT_EQ(sent[0].seq, a.seq + 1);
   EXPECT_EQ(connections_->size(), 0u);
+  const ListenerCounters& nobody = passive_->without_listener();
+  EXPECT_EQ(nobody.drops[DropReason::kSynEndedByClose], 2u);
+  EXPECT_EQ(nobody.drops[DropReason::kAckEndedByClose], 2u);
+  EXPECT_EQ(nobody.completed, 0u) << "of which nobody has got any";
   EXPECT_THAT(Exchange(LinuxSyn(Client(3))), HasFlags("RA"));
 }
 
@@ -308,7 +312,7 @@ TEST_P(PassiveOpenTest, ChildrenAndRequestsMigrateWithinTheGroup) {
   EXPECT_EQ(L(b).half_open, 5u);
   EXPECT_EQ(TakeAll().size(), 5u);
   EXPECT_EQ(L(b).accept_queue.length(), 15u);
-  EXPECT_EQ(L(b).counters.migrated_in, half_open_a);
+  EXPECT_EQ(L(b).counters.migrated_in, queued_a + half_open_a);
   EXPECT_EQ(Count(Counter::TcpExtTCPMigrateReqSuccess), queued_a + half_open_a);
   for (int i = 0; i < 15; ++i) EXPECT_NE(Accept(b), nullptr);
 }
