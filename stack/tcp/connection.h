@@ -512,7 +512,8 @@ class TcpConnection {
   bool has_owner_ : 1 = false;
   bool counted_orphan_ : 1 = false;
   bool syn_unacked_ : 1 = false;
-  bool fin_queued_ : 1 = false;  // the application has closed its side
+  bool fin_queued_ : 1 = false;    // the application has closed its side
+  bool fin_deferred_ : 1 = false;  // ... in SYN-RECEIVED: queued once established
   bool fin_sent_ : 1 = false;
   bool fin_received_ : 1 = false;
   bool fin_read_ : 1 = false;          // the application knows

@@ -139,6 +139,7 @@ void TcpConnection::Establish(TcpContext& ctx) {
   else
     out_of_window_acked_ = false;                    // those were the request's
   if (fin_queued_) Enter(ctx, TcpState::kFinWait1);  // closed before it opened
+  if (fin_deferred_) QueueFin(ctx);
   Raise(ctx, kEventConnected | kEventWritable);
 }
 

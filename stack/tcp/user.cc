@@ -277,7 +277,7 @@ void TcpConnection::TuneReceiveBuffer(TcpContext& ctx) {
 
 Error TcpConnection::WriteError() const {
   if (error_ != Error::kNone) return error_ == Error::kAborted ? Error::kBrokenPipe : error_;
-  if (fin_queued_ || state_ == TcpState::kClosed) return Error::kBrokenPipe;
+  if (fin_queued_ || fin_deferred_ || state_ == TcpState::kClosed) return Error::kBrokenPipe;
   return Error::kNone;
 }
 
@@ -337,7 +337,13 @@ size_t TcpConnection::WritableBytes(TcpContext& ctx) {
 Error TcpConnection::Shutdown(TcpContext& ctx, ShutdownHow how) {
   if (state_ == TcpState::kClosed || state_ == TcpState::kSynSent) return Error::kNotConnected;
   if (how != ShutdownHow::kWrite) shut_read_ = true;
-  if (how != ShutdownHow::kRead) QueueFin(ctx);
+  if (how != ShutdownHow::kRead) {
+    // As Linux since 6.10; close() does not wait.
+    if (state_ == TcpState::kSynReceived)
+      fin_deferred_ = true;
+    else
+      QueueFin(ctx);
+  }
   return Error::kNone;
 }
 

@@ -88,6 +88,7 @@ constexpr const char* kRows[] = {
     "close: a request goes with its timer",
     "accept: first in, first out",
     "accept: EAGAIN",
+    "accept: the saved SYN of a connection",
     "accept: reset while it waited, still returned",
     "accept: its first read says ECONNRESET",
     "Fast Open: cookie asked for and given",
@@ -238,6 +239,8 @@ class Reader {
     if (r_->facts.empty() || std::sscanf(r_->facts[0].c_str(), "accept: c%u = 0", &client) != 1)
       return;
     Hit("accept: first in, first out");
+    HitIf(r_->facts.size() > 1 && absl::StartsWith(r_->facts[1], "saved SYN"),
+          "accept: the saved SYN of a connection");
     if (before_.contains(static_cast<uint8_t>(client))) return;
     Hit("accept: reset while it waited, still returned");
     returned_dead_.insert(static_cast<uint8_t>(client));

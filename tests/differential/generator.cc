@@ -155,6 +155,7 @@ class Generator {
     if (Is("defer") || (!Is("group") && Chance(3))) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
     if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
     s.reuseport = Is("group");
+    s.save_syn = Chance(20);
     if (Is("fast-open") && Chance(65)) s.fastopen_qlen = Pick({0, 1, 1, 1, 1, 2, 100});
     listen_syncnt_ = s.syncnt;
     schedule_.steps.push_back(s);

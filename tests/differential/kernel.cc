@@ -127,6 +127,7 @@ class Kernel final : public Subject {
     if (step.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (defer != 0) setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
     if (count != 0) setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &count, sizeof count);
+    if (step.save_syn) setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, &on, sizeof on);
     if (step.fastopen_qlen >= 0)
       setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &step.fastopen_qlen, sizeof step.fastopen_qlen);
     socklen_t size;
@@ -169,6 +170,14 @@ class Kernel final : public Subject {
     *client = *c;
     connections_[*c] = fd;  // an older one stays open, and out of reach
     return 0;
+  }
+  Bytes SavedSyn(uint8_t client) override {
+    Bytes headers(1000);
+    auto size = static_cast<socklen_t>(headers.size());
+    Check(getsockopt(Of(client), IPPROTO_TCP, TCP_SAVED_SYN, headers.data(), &size) == 0,
+          "TCP_SAVED_SYN");
+    headers.resize(size);
+    return headers;
   }
   int Read(uint8_t client, Bytes* bytes) override {
     const int fd = Of(client);

@@ -20,6 +20,12 @@ constexpr double kTolerableMs = 15;
 
 std::string ErrorName(int error) { return error == 0 ? "0" : strerrorname_np(error); }
 
+std::string Summary(const Bytes& bytes) {
+  uint32_t sum = 0;
+  for (const uint8_t b : bytes) sum = sum * 31 + b;
+  return absl::StrCat(bytes.size(), " bytes, sum ", sum);
+}
+
 class Player {
  public:
   Player(const Schedule& schedule, Subject& subject) : subject_(subject), ipv6_(schedule.ipv6) {
@@ -87,6 +93,9 @@ class Player {
         uint8_t client = 0;
         const int error = subject_.Accept(&client);
         told(error == 0 ? absl::StrCat("accept: c", client) : "accept", error);
+        if (error != 0) break;
+        if (const Bytes syn = subject_.SavedSyn(client); !syn.empty())
+          result->facts.push_back(absl::StrCat("saved SYN: ", Summary(syn)));
         break;
       }
       case StepKind::kAcceptAll:
@@ -95,9 +104,7 @@ class Player {
       case StepKind::kRead: {
         Bytes bytes;
         const int error = subject_.Read(step.client, &bytes);
-        uint32_t sum = 0;
-        for (const uint8_t b : bytes) sum = sum * 31 + b;
-        told(absl::StrCat("read: ", bytes.size(), " bytes, sum ", sum), error);
+        told(absl::StrCat("read: ", Summary(bytes)), error);
         break;
       }
       case StepKind::kClose:

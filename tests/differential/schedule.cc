@@ -56,6 +56,7 @@ std::string ToString(const Step& s) {
       if (s.fastopen_qlen >= 0) absl::StrAppend(&text, " TCP_FASTOPEN ", s.fastopen_qlen);
       if (s.defer_s != 0) absl::StrAppend(&text, " TCP_DEFER_ACCEPT ", s.defer_s);
       if (s.syncnt != 0) absl::StrAppend(&text, " TCP_SYNCNT ", s.syncnt);
+      if (s.save_syn) text += " TCP_SAVE_SYN";
       return text;
     }
     case StepKind::kBacklog:

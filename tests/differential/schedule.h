@@ -64,6 +64,7 @@ struct Step {
   uint8_t syncnt = 0;    // kListen: TCP_SYNCNT
   // kListen: SO_REUSEPORT; further listeners of such a group may be there beside the first.
   bool reuseport = false;
+  bool save_syn = false;   // kListen: TCP_SAVE_SYN
   int fastopen_qlen = -1;  // kListen: TCP_FASTOPEN; -1: not asked for
   uint8_t client = 0;      // kRead, kClose, kShutdown, kWrite: of its newest accepted connection
   uint32_t bytes = 0;      // kWrite

@@ -73,6 +73,8 @@ class Subject {
   virtual int SetBacklog(int backlog) = 0;
   virtual int CloseListener() = 0;
   virtual int Accept(uint8_t* client) = 0;
+  // TCP_SAVED_SYN, read once; empty: none.
+  virtual Bytes SavedSyn(uint8_t client) = 0;
   // Puts the oldest listener behind the others.
   virtual void RotateListeners() = 0;
   virtual int Read(uint8_t client, Bytes* bytes) = 0;

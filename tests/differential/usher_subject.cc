@@ -84,6 +84,7 @@ class Usher final : public Subject {
     spec.defer_accept_s = step.defer_s;
     spec.syncnt = step.syncnt;
     spec.reuseport = step.reuseport;
+    spec.save_syn = step.save_syn;
     if (step.fastopen_qlen >= 0) spec.fastopen_qlen = static_cast<uint32_t>(step.fastopen_qlen);
     Handle listener;
     const int error = ToErrno(shard().Listen(spec, &listener, &application_));
@@ -118,6 +119,13 @@ class Usher final : public Subject {
     }
     Poll();
     return error;
+  }
+  Bytes SavedSyn(uint8_t client) override {
+    const TcpConnection& c = *shard().Find(connections_.at(client));
+    const auto saved = shard().passive_open().SavedSyn(c);
+    Bytes headers(saved.begin(), saved.end());
+    shard().passive_open().ForgetSavedSyn(c);
+    return headers;
   }
   int Read(uint8_t client, Bytes* bytes) override {
     const auto i = connections_.find(client);

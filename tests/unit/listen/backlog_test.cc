@@ -91,8 +91,9 @@ TEST(BacklogTest, TheNamedLimitIsTheOneThatHelps) {
         };
         EXPECT_EQ(capacity_with(static_cast<uint8_t>(~limits.held_back_by)),
                   limits.half_open_capacity);
-        if (limits.half_open_capacity > 16)  // the least there is
+        if (limits.half_open_capacity > 16) {  // the least there is
           EXPECT_GT(capacity_with(limits.held_back_by), limits.half_open_capacity);
+        }
       }
 }
 

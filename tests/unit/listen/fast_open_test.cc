@@ -193,6 +193,28 @@ TEST_P(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
 }
 
 // A lost SYN-ACK: the client sends its SYN again, perhaps without the data; the timer resends too.
+// As Linux since 6.10: what was written goes out, the FIN once the client has acknowledged.
+TEST_P(FastOpenTest, ShutdownWaitsForTheHandshake) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack =
+      Exchange(LinuxSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  EXPECT_EQ(child->Shutdown(*context_, ShutdownHow::kWrite), Error::kNone);
+  EndPass();
+  EXPECT_THAT(TakeAll(), testing::IsEmpty());
+  std::array<uint8_t, 5> buffer;
+  EXPECT_EQ(child->Write(*context_, buffer).error, Error::kBrokenPipe);
+  EXPECT_EQ(child->state(), TcpState::kSynReceived);
+  Give(From(Client()).Ack(Seq(1006), syn_ack.seq + 1).Timestamps(5001, syn_ack.tsval()));
+  EXPECT_EQ(child->state(), TcpState::kFinWait1);
+  EndPass();
+  const auto sent = TakeAll();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_THAT(sent[0], AllOf(HasFlags("FA"), HasSeq(syn_ack.seq + 1), Acks(Seq(1006))));
+}
+
 TEST_P(FastOpenTest, SynAckIsSentAgain) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());
