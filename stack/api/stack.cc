@@ -113,6 +113,13 @@ absl::Status Stack::Listen(const ListenSpec& spec,
   return absl::OkStatus();
 }
 
+void Stack::RotateCookieKeys(RandomSource& random) {
+  for (uint32_t i = 0; i < shard_count(); ++i)
+    Post(i, [keys = SynCookies::Keys::From(random)](Shard& s) {
+      s.passive_open().RotateCookieKey(keys);
+    });
+}
+
 Error Stack::Connect(uint32_t i, const IpAddress& remote, uint16_t port, Application& application,
                      Connection* connection, const TcpOptionsSet& options) {
   Handle handle;

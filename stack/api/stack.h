@@ -61,6 +61,11 @@ class Stack {
   uint32_t Poll(uint32_t i, Instant now) { return shard(i).Poll(now); }
   Instant NextDeadline(uint32_t i) { return shard(i).NextDeadline(); }
 
+  // A new secret for the SYN cookies of every shard, for when the old one may have become known, or
+  // from time to time. It makes cookies from the next minute on; those of the old one stay good for
+  // their time. A shard whose last rotation is younger than that keeps what it has. Any thread.
+  void RotateCookieKeys(RandomSource& random);
+
   // Runs `errand` on shard i's thread between two bursts. Any thread.
   void Post(uint32_t i, Mailbox::Errand errand) { shard(i).mailbox().Post(std::move(errand)); }
 

@@ -1,6 +1,7 @@
 #include "stack/base/sysctl.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -9,14 +10,16 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace usher {
 
 namespace {
 
-using Field = std::variant<int32_t Sysctls::*, uint32_t Sysctls::*,
-                           std::array<int32_t, 2> Sysctls::*, std::array<int32_t, 3> Sysctls::*,
-                           std::array<uint64_t, 3> Sysctls::*, std::string Sysctls::*>;
+using Field =
+    std::variant<int32_t Sysctls::*, uint32_t Sysctls::*, std::array<int32_t, 2> Sysctls::*,
+                 std::array<int32_t, 3> Sysctls::*, std::array<uint64_t, 3> Sysctls::*,
+                 std::string Sysctls::*, FastOpenKeys Sysctls::*>;
 
 // One setting. The range is that of each of its numbers, both ends included.
 struct Entry {
@@ -35,7 +38,8 @@ constexpr const char* kCongestionControls[] = {"bbr", "cubic", "dctcp", "reno"};
 
 // Sorted by name. Ranges are what Linux 6.18 was seen to accept. DEVIATION(Linux): where it lets an
 // int that counts or measures something become negative, unchecked, 0 is the least here; and more
-// numbers than a setting has are an error, not ignored.
+// numbers than a setting has are an error, not ignored. A first Fast Open key of zeros, which is
+// what a namespace without one shows, leaves the keys as they are.
 using S = Sysctls;
 constexpr Entry kEntries[] = {
     {"net.core.rmem_max", &S::rmem_max, 2304, kIntMax},
@@ -60,6 +64,7 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.tcp_ecn", &S::tcp_ecn, 0, 2},
     {"net.ipv4.tcp_ecn_fallback", &S::tcp_ecn_fallback, 0, 1},
     {"net.ipv4.tcp_fastopen", &S::tcp_fastopen, 0, kIntMax},
+    {"net.ipv4.tcp_fastopen_key", &S::tcp_fastopen_key, 0, 0},
     {"net.ipv4.tcp_fin_timeout", &S::tcp_fin_timeout, 0, kMaxSeconds},
     {"net.ipv4.tcp_frto", &S::tcp_frto, 0, kByteMax},
     {"net.ipv4.tcp_invalid_ratelimit", &S::tcp_invalid_ratelimit, 0, kIntMax},
@@ -182,12 +187,16 @@ absl::Status Set(const Entry& entry, const std::string& value, std::array<int32_
   return status;
 }
 
-absl::Status Set(const Entry& entry, const std::string& value, std::string& target) {
+std::string Trimmed(const std::string& value) {
   size_t begin = 0;
   size_t end = value.size();
   while (begin < end && IsBlank(value[begin])) ++begin;
   while (end > begin && IsBlank(value[end - 1])) --end;
-  const std::string name = value.substr(begin, end - begin);
+  return value.substr(begin, end - begin);
+}
+
+absl::Status Set(const Entry& entry, const std::string& value, std::string& target) {
+  const std::string name = Trimmed(value);
   std::string allowed;
   for (const char* known : kCongestionControls) {
     if (name == known) {
@@ -197,6 +206,41 @@ absl::Status Set(const Entry& entry, const std::string& value, std::string& targ
     absl::StrAppend(&allowed, allowed.empty() ? "" : " ", known);
   }
   return BadValue(entry, value, allowed);
+}
+
+// Four words in hex, of one to eight digits, with dashes between.
+bool ParseKey(const std::string& text, FastOpenKeys::Key* key) {
+  const char* p = text.c_str();
+  for (size_t i = 0; i < key->size(); ++i) {
+    if (i > 0 && *p++ != '-') return false;
+    const char* const begin = p;
+    uint64_t word = 0;
+    for (; std::isxdigit(static_cast<unsigned char>(*p)) != 0; ++p)
+      word = word << 4 | static_cast<uint64_t>(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
+    if (p == begin || p - begin > 8) return false;
+    (*key)[i] = static_cast<uint32_t>(word);
+  }
+  return p == text.c_str() + text.size();
+}
+
+absl::Status Set(const Entry& entry, const std::string& value, FastOpenKeys& target) {
+  const std::string text = Trimmed(value);
+  const size_t comma = text.find(',');
+  FastOpenKeys keys;
+  bool good = ParseKey(text.substr(0, comma), &keys.primary);
+  if (comma != std::string::npos) good &= ParseKey(text.substr(comma + 1), &keys.backup.emplace());
+  if (!good) return BadValue(entry, value, "xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxxx[,the same]");
+  target = keys;
+  return absl::OkStatus();
+}
+
+std::string Text(const FastOpenKeys::Key& k) {
+  return absl::StrFormat("%08x-%08x-%08x-%08x", k[0], k[1], k[2], k[3]);
+}
+
+std::string Get(const FastOpenKeys& keys) {
+  return keys.backup ? absl::StrCat(Text(keys.primary), ",", Text(*keys.backup))
+                     : Text(keys.primary);
 }
 
 template <class T>

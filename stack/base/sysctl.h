@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,16 @@
 #include "absl/status/statusor.h"
 
 namespace usher {
+
+// tcp_fastopen_key: the words of 128-bit keys. Cookies of the backup are good as well.
+struct FastOpenKeys {
+  using Key = std::array<uint32_t, 4>;
+  Key primary = {};
+  std::optional<Key> backup;
+
+  bool given() const { return primary != Key{}; }  // else they are drawn at random
+  friend bool operator==(const FastOpenKeys&, const FastOpenKeys&) = default;
+};
 
 // One member per setting, read directly by the code that it steers. A member is called as the last
 // part of its name; where a setting lists several numbers, the index is given.
@@ -29,6 +40,7 @@ struct Sysctls {
   int32_t tcp_abort_on_overflow = 0;
   int32_t tcp_migrate_req = 0;
   int32_t tcp_fastopen = 1;  // bits: 1 client, 2 server, 0x200 without cookie, 0x400 all listeners
+  FastOpenKeys tcp_fastopen_key;
   int32_t tcp_max_tw_buckets = 0;  // 0: the server takes max_connections
 
   // net.ipv4: retries and timers
@@ -105,8 +117,9 @@ struct Sysctls {
 
 // Sets the setting called `name` ("net.ipv4.tcp_sack"; slashes for dots do as well) from its text
 // as sysctl(8) writes it: numbers, decimal or 0x..., blanks between several; of a list of three the
-// last ones may be left out and stay. NotFound: no such name. InvalidArgument: not such a value;
-// the message gives the allowed range. Then nothing is changed.
+// last ones may be left out and stay; keys as "0-1-2-3" in hex, the backup after a comma. NotFound:
+// no such name. InvalidArgument: not such a value; the message gives the allowed range. Then
+// nothing is changed.
 absl::Status SetSysctl(Sysctls& sysctls, const std::string& name, const std::string& value);
 
 // The value as sysctl(8) prints it, several numbers with tabs between. NotFound: no such name.

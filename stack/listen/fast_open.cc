@@ -50,13 +50,24 @@ FastOpenCookies::Match FastOpenCookies::Check(const IpAddress& local, const IpAd
   return Match::kNone;
 }
 
+void PassiveOpen::ApplyFastOpenKeys() {
+  const FastOpenKeys& keys = context_.sysctls.tcp_fastopen_key;
+  if (!keys.given()) return;
+  const auto key = [](const FastOpenKeys::Key& k) {
+    return SipKey{k[0] | uint64_t{k[1]} << 32, k[2] | uint64_t{k[3]} << 32};
+  };
+  SetFastOpenKeys(key(keys.primary),
+                  keys.backup ? std::optional<SipKey>(key(*keys.backup)) : std::nullopt);
+}
+
 Error PassiveOpen::SetFastOpen(Handle listener, int queue_length) {
   Listener* l = listeners_.Get(listener);
   if (l == nullptr) return Error::kBadHandle;
   if (queue_length < 0) return Error::kInvalid;
   l->spec.fastopen_qlen = static_cast<uint32_t>(queue_length);
-  l->fast_open_limit =
+  l->fast_open_whole =
       std::min(l->spec.fastopen_qlen, static_cast<uint32_t>(context_.sysctls.somaxconn));
+  DealFastOpen(*l);
   return Error::kNone;
 }
 
@@ -64,10 +75,19 @@ Error PassiveOpen::SetFastOpen(Handle listener, int queue_length) {
 // worth without asking. What was so once stays: listen() again changes nothing (as Linux).
 void PassiveOpen::LimitFastOpen(Listener& l) {
   const Sysctls& sysctls = context_.sysctls;
-  l.fast_open_limit = std::min(l.spec.fastopen_qlen, static_cast<uint32_t>(sysctls.somaxconn));
+  l.fast_open_whole = std::min(l.spec.fastopen_qlen, static_cast<uint32_t>(sysctls.somaxconn));
   constexpr int kAll = FastOpenBits::kServer | FastOpenBits::kAllListeners;
-  if (l.fast_open_limit == 0 && (sysctls.tcp_fastopen & kAll) == kAll)
-    l.fast_open_limit = l.whole.accept_limit;
+  if (l.fast_open_whole == 0 && (sysctls.tcp_fastopen & kAll) == kAll)
+    l.fast_open_whole = l.whole.accept_limit;
+  DealFastOpen(l);
+}
+
+// The limit is one for all shards. Places are dealt out, and not lent: what a shard has none for is
+// a handshake like any other.
+void PassiveOpen::DealFastOpen(Listener& l) {
+  const bool shared = l.lease.listener != 0;
+  l.fast_open_limit = DealtPlaces(l.fast_open_whole, shared ? config_.shard_index : 0,
+                                  shared ? config_.shard_count : 1);
 }
 
 bool PassiveOpen::FastOpenRoom(Listener& l) {

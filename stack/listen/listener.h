@@ -71,10 +71,11 @@ struct Listener {
   uint8_t defer_accept_retries = 0;
 
   AcceptQueue accept_queue;
-  uint32_t half_open = 0;  // requests in the SYN table ("qlen")
-  uint32_t young = 0;      // of these, without a SYN-ACK timeout yet
-  uint32_t parked = 0;     // in the parking table
-  uint32_t fast_open_limit = 0;
+  uint32_t half_open = 0;          // requests in the SYN table ("qlen")
+  uint32_t young = 0;              // of these, without a SYN-ACK timeout yet
+  uint32_t parked = 0;             // in the parking table
+  uint32_t fast_open_whole = 0;    // limit of the listener as a whole
+  uint32_t fast_open_limit = 0;    // of this shard's part; 0: no Fast Open here
   uint32_t fast_open_pending = 0;  // Fast Open children whose SYN-ACK is not yet acknowledged
 
   uint32_t id = 0;    // as in requests and children; see PassiveOpen

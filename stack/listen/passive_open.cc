@@ -48,7 +48,9 @@ PassiveOpen::PassiveOpen(TcpContext& context, ObjectPool<TcpConnection>& connect
       saved_syns_(config.max_saved_syns, table_.index_limit(), connections.capacity()),
       parking_(config.max_parked_acks),
       listeners_(std::min(config.max_listeners, kMaxListeners)),
-      port_heads_(std::bit_ceil(std::max(64u, config.max_listeners)), kNone) {}
+      port_heads_(std::bit_ceil(std::max(64u, config.max_listeners)), kNone) {
+  ApplyFastOpenKeys();
+}
 
 PassiveOpen::~PassiveOpen() = default;
 
@@ -119,8 +121,13 @@ Error PassiveOpen::SetBacklog(Handle listener, int backlog) {
   Limit(*l, backlog);
   places_freed_ = true;
   if (l->lease.listener == 0) return Error::kNone;
-  for (uint32_t i = 0; i < config_.shard_count; ++i)
-    if (i != config_.shard_index) Send(PlaceMessage::Kind::kBacklog, i, l->lease.listener, backlog);
+  ++l->lease.turn;
+  l->lease.turn_of = static_cast<uint16_t>(config_.shard_index);
+  for (uint32_t i = 0; i < config_.shard_count; ++i) {
+    if (i == config_.shard_index) continue;
+    Send(PlaceMessage::Kind::kBacklog, i, l->lease.listener, backlog);
+    outbox_.back().turn = l->lease.turn;
+  }
   return Error::kNone;
 }
 

@@ -128,7 +128,7 @@ class PassiveOpen {
   void OnPlaceMessage(const PlaceMessage& message);
 
   // Socket options of a listener at run time: the next SYN sees them. kBadHandle; kInvalid as
-  // Linux.
+  // Linux. On several shards: for each, with the same value.
   Error SetDeferAccept(Handle listener, uint32_t seconds);
   Error SetSynCount(Handle listener, int count);
   Error SetFastOpen(Handle listener, int queue_length);
@@ -219,7 +219,10 @@ class PassiveOpen {
   // New secret for cookies; those of the old one stay good for their time.
   // False, and nothing done: the last rotation is too young.
   bool RotateCookieKey(RandomSource& random) { return cookies_.Rotate(random, context_.now); }
-  // Keys of Fast Open cookies (tcp_fastopen_key); drawn at random until set.
+  bool RotateCookieKey(const SynCookies::Keys& keys) { return cookies_.Rotate(keys, context_.now); }
+  // Takes over tcp_fastopen_key, if it is given.
+  void ApplyFastOpenKeys();
+  // Keys of Fast Open cookies; drawn at random until set.
   void SetFastOpenKeys(const SipKey& primary, const std::optional<SipKey>& backup) {
     fast_open_cookies_.SetKeys(primary, backup);
   }
@@ -322,6 +325,7 @@ class PassiveOpen {
 
   // -- fast_open.cc --
   void LimitFastOpen(Listener& l);
+  void DealFastOpen(Listener& l);
   bool FastOpenRoom(Listener& l);
   bool JudgeFastOpen(Listener& l, const Segment& s, std::optional<FastOpenOption>* answer);
   TcpConnection* OpenFast(Listener& l, Segment& s, const Offer& offer, uint16_t mtu,

@@ -13,6 +13,7 @@ Error PassiveOpen::ShareBacklog(Handle listener, uint32_t number) {
   l->lease.listener = number;
   l->lease.asked = static_cast<uint16_t>(config_.shard_index);
   SetPlaces(*l);
+  DealFastOpen(*l);
   return Error::kNone;
 }
 
@@ -89,7 +90,10 @@ void PassiveOpen::OnPlaceMessage(const PlaceMessage& m) {
       }
       return;
     case PlaceMessage::Kind::kBacklog:
-      if (l != nullptr) Limit(*l, m.value);
+      if (l == nullptr || !l->lease.IsNewer(m)) return;
+      l->lease.turn = m.turn;
+      l->lease.turn_of = m.from;
+      Limit(*l, m.value);
       places_freed_ = true;
       return;
   }

@@ -15,13 +15,14 @@ struct PlaceMessage {
     kAsk,       // `value` places are wanted; answered by kGive
     kGive,      // `value` places, 0 or more, are yours now
     kReturned,  // the same, back from a listener that is closed: not to be sent back again
-    kBacklog,   // listen() again: `value` is the backlog
+    kBacklog,   // listen() again: `value` is the backlog, `turn` when it was said
   };
   Kind kind = Kind::kAsk;
   uint16_t from = 0;  // shards
   uint16_t to = 0;
   uint32_t listener = 0;  // PlaceLease::listener
   int32_t value = 0;
+  uint32_t turn = 0;
 };
 
 // What a listener knows of its lease.
@@ -34,6 +35,15 @@ struct PlaceLease {
   uint16_t left_to_ask = 0;  // before the search is given up for a while; 0: none is under way
   Instant ask_again;
   int64_t leased = 0;  // places from other shards, less those given to them
+  // The newest listen() that this shard knows of: how many went before it, as far as the shard that
+  // was called knew, and which shard that is. Two shards that are called at once say the same turn;
+  // the higher index is then taken to be the later, so that all end with the same backlog.
+  uint32_t turn = 0;
+  uint16_t turn_of = 0;
+  bool IsNewer(const PlaceMessage& m) const {
+    const auto ahead = static_cast<int32_t>(m.turn - turn);
+    return ahead > 0 || (ahead == 0 && m.from > turn_of);
+  }
 };
 
 }  // namespace usher

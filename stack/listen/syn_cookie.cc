@@ -21,11 +21,11 @@ CookieOptions CookieOptions::TakeFrom(uint32_t clock_ms) {
   return options;
 }
 
-bool SynCookies::Rotate(RandomSource& random, Instant now) {
+bool SynCookies::Rotate(const Keys& keys, Instant now) {
   const uint32_t count = CountOf(now);
   if (previous_matters(count)) return false;
   keys_[1] = keys_[0];
-  keys_[0] = Keys::From(random);
+  keys_[0] = keys;
   first_count_ = count + 1;
   rotated_ = true;
   return true;

@@ -87,11 +87,21 @@ class SynCookies {
   static constexpr uint32_t kMaxAge = 2;  // periods
   static constexpr Duration kLife = kPeriod * kMaxAge;
 
+  struct Keys {
+    SipKey h0;
+    SipKey h1;
+    static Keys From(RandomSource& random) {
+      const SipKey h0 = SipKey::From(random);
+      return {h0, SipKey::From(random)};
+    }
+  };
+
   explicit SynCookies(RandomSource& random) : keys_{Keys::From(random), {}} {}
 
   // A new secret from the next period on. False, and nothing done, if the last rotation is so young
   // that cookies of the secret before it are still good.
-  bool Rotate(RandomSource& random, Instant now);
+  bool Rotate(RandomSource& random, Instant now) { return Rotate(Keys::From(random), now); }
+  bool Rotate(const Keys& keys, Instant now);
 
   struct Cookie {
     Seq iss;
@@ -165,15 +175,6 @@ class SynCookies {
   // Ends of ranges into which the MSS values seen on the Internet fall (Linux's choice).
   static constexpr std::array<uint16_t, 4> kMssV4 = {536, 1300, 1440, 1460};
   static constexpr std::array<uint16_t, 4> kMssV6 = {1220, 1420, 1440, 8940};
-
-  struct Keys {
-    SipKey h0;
-    SipKey h1;
-    static Keys From(RandomSource& random) {
-      const SipKey h0 = SipKey::From(random);
-      return {h0, SipKey::From(random)};
-    }
-  };
 
   // Of cookies made in period `count`.
   const Keys& KeysOf(uint32_t count) const { return keys_[IsKeyOf(0, count) ? 0 : 1]; }

@@ -733,7 +733,9 @@ void Shard::AbortAll() {
 }
 
 void Shard::ApplySysctls(const Sysctls& sysctls) {
+  const bool new_keys = sysctls.tcp_fastopen_key != sysctls_.tcp_fastopen_key;
   sysctls_ = sysctls;
+  if (new_keys) passive_open_->ApplyFastOpenKeys();
   context_.recovery_settings = RecoveryFrom(sysctls_);
   context_.congestion = CongestionFrom(sysctls_);
   memory_.SetLimits(sysctls_.tcp_mem);

@@ -29,6 +29,7 @@ TEST(Sysctl, EveryNameReachesItsOwnSetting) {
     // Something else that every range allows.
     std::string value = before == "1" ? "0" : "1";
     if (name == "net.ipv4.tcp_congestion_control") value = "reno";
+    if (name == "net.ipv4.tcp_fastopen_key") value = "00000001-00000000-00000000-00000000";
     if (name == "net.ipv4.tcp_rto_max_ms") value = "1000";
     if (name == "net.core.rmem_max") value = "2305";
     if (name.starts_with("net.ipv4.tcp_m") && before == "48") value = "49";
@@ -50,6 +51,31 @@ TEST(Sysctl, DefaultsAreThoseOfLinux) {
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_challenge_ack_limit"), "2147483647");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.ip_local_port_range"), "32768\t60999");
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_congestion_control"), "cubic");
+}
+
+TEST(Sysctl, FastOpenKeysAreReadAndShownAsLinuxDoes) {
+  Sysctls s;
+  const std::string name = "net.ipv4.tcp_fastopen_key";
+  const std::string none = "00000000-00000000-00000000-00000000";
+  EXPECT_EQ(*GetSysctl(s, name), none);
+  EXPECT_FALSE(s.tcp_fastopen_key.given());
+  ASSERT_TRUE(SetSysctl(s, name, " 1-aB-0-ffffffff\n").ok());
+  EXPECT_EQ(*GetSysctl(s, name), "00000001-000000ab-00000000-ffffffff");
+  EXPECT_TRUE(s.tcp_fastopen_key.given());
+  EXPECT_FALSE(s.tcp_fastopen_key.backup);
+  const std::string two = "00010203-04050607-08090a0b-0c0d0e0f,10111213-14151617-18191a1b-1c1d1e1f";
+  ASSERT_TRUE(SetSysctl(s, name, two).ok());
+  EXPECT_EQ(*GetSysctl(s, name), two);
+  EXPECT_EQ(s.tcp_fastopen_key.primary[1], 0x04050607u);
+  EXPECT_EQ((*s.tcp_fastopen_key.backup)[3], 0x1c1d1e1fu);
+  for (const char* bad : {"", "1", "1-2-3", "1-2-3-", "1-2-3-4-5", "1-2-3-4,", "1-2-3-4,5-6-7",
+                          "1-2-3-4,5-6-7-8,9-a-b-c", "123456789-2-3-4", "1-2-3-g", "1 2 3 4",
+                          "-1-2-3-4", "1-2-3-4 x", ",1-2-3-4", "0x1-2-3-4"}) {
+    const absl::Status status = SetSysctl(s, name, bad);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("xxxxxxxx-")) << bad;
+    EXPECT_EQ(*GetSysctl(s, name), two) << "unchanged by " << bad;
+  }
 }
 
 TEST(Sysctl, NamesMayHaveSlashes) {

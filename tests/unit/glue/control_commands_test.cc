@@ -161,6 +161,23 @@ TEST_F(ControlCommandsTest, SysctlsAreReadAndSetOnEveryShard) {
   EXPECT_EQ(stack_->shard(1).sysctls().somaxconn, 77);
 }
 
+TEST_F(ControlCommandsTest, FastOpenKeysAreSetOnEveryShard) {
+  StartPolling();
+  const auto set = Ask(
+      R"({"command":"sysctl-set","name":"net.ipv4.tcp_fastopen_key","value":"1-2-3-4,5-6-7-8"})");
+  ASSERT_EQ(set.size(), 1u);
+  EXPECT_EQ(set[0]["value"],
+            "00000001-00000002-00000003-00000004,00000005-00000006-00000007-00000008");
+  Ask(R"({"command":"sysctl-set","name":"net.ipv4.tcp_fastopen_key","value":"1-2-3"})",
+      absl::StatusCode::kInvalidArgument);
+  StopPolling();
+  for (uint32_t i = 0; i < 2; ++i) {
+    const FastOpenKeys& keys = stack_->shard(i).sysctls().tcp_fastopen_key;
+    EXPECT_EQ(keys.primary[3], 4u);
+    EXPECT_TRUE(keys.backup);
+  }
+}
+
 TEST_F(ControlCommandsTest, BadSysctlsAreRefused) {
   StartPolling();
   Ask(R"({"command":"sysctl-get","name":"net.nonsense"})", absl::StatusCode::kNotFound);

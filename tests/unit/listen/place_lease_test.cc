@@ -129,6 +129,33 @@ TEST_P(PlaceLeaseTest, ListenAgainIsForAllShards) {
   EXPECT_FALSE(Admit(1, 50));
 }
 
+// Two shards say something else at the same time: their messages cross, and arrive in any order.
+TEST_P(PlaceLeaseTest, ListenAgainOnTwoShardsAtOnceEndsTheSameOnAll) {
+  const std::vector<std::vector<uint32_t>> orders = {{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {0, 2, 1}};
+  for (const auto& order : orders) {
+    for (const bool low_first : {true, false}) {
+      stack_.reset();
+      ports_.clear();
+      pools_.clear();
+      Make(3);
+      Listen(2);
+      const uint32_t first = low_first ? 0 : 1;
+      EXPECT_EQ(doormen_[first].acceptor.SetBacklog(8), Error::kNone);
+      EXPECT_EQ(doormen_[1 - first].acceptor.SetBacklog(30), Error::kNone);
+      for (int round = 0; round < 4; ++round)
+        for (const uint32_t i : order) stack_->Poll(i, now_);
+      const uint32_t limit = At(0).whole.accept_limit;
+      EXPECT_EQ(limit, low_first ? 30u : 8u) << "the higher shard's";
+      for (uint32_t i = 1; i < count(); ++i) EXPECT_EQ(At(i).whole.accept_limit, limit) << i;
+      EXPECT_EQ(Places(), limit + 1);
+      // What is said later counts, whoever says it.
+      EXPECT_EQ(doormen_[0].acceptor.SetBacklog(5), Error::kNone);
+      Poll();
+      for (uint32_t i = 0; i < count(); ++i) EXPECT_EQ(At(i).whole.accept_limit, 5u) << i;
+    }
+  }
+}
+
 TEST_P(PlaceLeaseTest, AClosedPartLeavesItsPlacesToTheOthers) {
   Make(3);
   Listen(8);
