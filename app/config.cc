@@ -385,6 +385,7 @@ class Loader {
     if (s.Choice("congestion", kCongestionNames, &choice))
       spec.options.congestion = static_cast<CongestionAlgorithm>(choice);
     s.Integer("max_pacing_rate", 1, UINT32_MAX, &spec.options.max_pacing_rate);
+    LoadMd5(s, &spec.md5);
     if (s.Choice("service", kServiceNames, &choice))
       listener.service = static_cast<ServiceKind>(choice);
     else if (table.get("service") == nullptr)
@@ -393,6 +394,21 @@ class Loader {
     s.RefuseUnknown();
     CheckPortIsFree(s, listener, table, *out);
     out->listeners.push_back(std::move(listener));
+  }
+
+  static void LoadMd5(Section& s, Md5Rules* rules) {
+    s.Texts("md5", [&](const std::string& text, const toml::node& node) {
+      const size_t blank = text.find(' ');
+      const auto peers = InterfaceAddress::Parse(text.substr(0, blank));
+      const std::string key = blank == std::string::npos ? "" : text.substr(blank + 1);
+      if (!peers || key.empty() || key.size() > Md5Key::kMaxSize)
+        return s.Bad(&node, "md5",
+                     absl::StrCat("must be the peers, a blank and a key of at most ",
+                                  Md5Key::kMaxSize, " bytes: \"198.18.0.0/15 secret\""));
+      const auto* const bytes = reinterpret_cast<const uint8_t*>(key.data());
+      SetMd5Rule(*rules, {peers->address, static_cast<uint8_t>(peers->prefix_length),
+                          Md5Key::From({bytes, key.size()})});
+    });
   }
 
   void CheckIsOurs(Section& s, const IpAddress& address, const toml::node* node,

@@ -26,6 +26,11 @@ class Acceptor {
     return shard_ != nullptr ? shard_->passive_open().SetBacklog(handle_, backlog)
                              : Error::kBadHandle;
   }
+  // TCP_MD5SIG_EXT: signs what goes to the peers in `rule` from now on (stack/tcp/md5.h), on this
+  // shard; connections that are there keep the key they have. See PassiveOpen::SetMd5Rule.
+  Error SetMd5Rule(const Md5Rule& rule) {
+    return shard_ != nullptr ? shard_->passive_open().SetMd5Rule(handle_, rule) : Error::kBadHandle;
+  }
   // Queued connections are reset; requests go with their next segment or timer.
   Error Close() { return shard_ != nullptr ? shard_->CloseListener(handle_) : Error::kBadHandle; }
 

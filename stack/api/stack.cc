@@ -121,10 +121,11 @@ void Stack::RotateCookieKeys(RandomSource& random) {
 }
 
 Error Stack::Connect(uint32_t i, const IpAddress& remote, uint16_t port, Application& application,
-                     Connection* connection, const TcpOptionsSet& options) {
+                     Connection* connection, const TcpOptionsSet& options, const Md5Key* md5) {
   Handle handle;
   Shard& s = shard(i);
-  const Error e = s.Connect(remote, port, options, &handle, &application);
+  const Error e =
+      s.Connect(remote, port, options, &handle, &application, std::nullopt, 0, nullptr, md5);
   if (e == Error::kNone) *connection = Connection(&s, handle);
   return e;
 }

@@ -48,9 +48,11 @@ class Stack {
         spec, [&](uint32_t) -> Application& { return application; }, port);
   }
 
-  // An active open on shard i, on its thread; OnConnected or OnClosed tells how it ends.
+  // An active open on shard i, on its thread; OnConnected or OnClosed tells how it ends. With `md5`
+  // its segments are signed (RFC 2385).
   Error Connect(uint32_t i, const IpAddress& remote, uint16_t port, Application& application,
-                Connection* connection, const TcpOptionsSet& options = {});
+                Connection* connection, const TcpOptionsSet& options = {},
+                const Md5Key* md5 = nullptr);
 
   uint32_t shard_count() const { return static_cast<uint32_t>(workers_.size()); }
   Shard& shard(uint32_t i);

@@ -24,6 +24,8 @@ const char* ToString(DropReason reason) {
       return "syn-no-route";
     case DropReason::kSynNoTimestamp:
       return "syn-no-timestamp";
+    case DropReason::kSynSignature:
+      return "syn-signature";
     case DropReason::kSynRateLimited:
       return "syn-rate-limited";
     case DropReason::kSynOutOfWindow:
@@ -62,6 +64,8 @@ const char* ToString(DropReason reason) {
       return "ack-cookie-queue-full";
     case DropReason::kAckAcceptQueueFull:
       return "ack-accept-queue-full";
+    case DropReason::kAckSignature:
+      return "ack-signature";
     case DropReason::kAckOutOfWindow:
       return "ack-out-of-window";
     case DropReason::kAckPaws:

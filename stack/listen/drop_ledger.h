@@ -39,6 +39,7 @@ enum class DropReason : uint8_t {
   kSynNoRecord,         // the shard's pool of request records is empty
   kSynNoRoute,          // no way back to the sender
   kSynNoTimestamp,      // strict cookies need a timestamp to hold on to
+  kSynSignature,        // unsigned, wrongly signed, or signed though there is no key
   kSynRateLimited,      // a duplicate, within tcp_invalid_ratelimit of the last answer
   kSynOutOfWindow,      // for a request, but a different SYN or too old: acknowledged
   kSynInWindow,         // a second, different SYN for a request: RST, and the request ends
@@ -60,6 +61,7 @@ enum class DropReason : uint8_t {
   kAckCookieOfRequest,  // a cookie, but a later SYN of the same name has a request
   kAckCookieQueueFull,  // a cookie, but the accept queue is full (ListenOverflows)
   kAckAcceptQueueFull,  // a request's, but the accept queue is full (ListenOverflows)
+  kAckSignature,        // as kSynSignature
   kAckOutOfWindow,      // a request's, but outside the window: acknowledged, rate limited
   kAckPaws,             // the same, with a timestamp too old
   kAckTimestampEcho,    // the same, with an echo of a timestamp not sent (TSEcrRejected)

@@ -47,8 +47,15 @@ PassiveOpen::Outcome PassiveOpen::Overflow(Listener& l, DropReason reason) {
 
 PassiveOpen::Outcome PassiveOpen::Reset(Listener& l, DropReason reason, Segment& s) {
   l.counters.drops.Add(reason);
-  SendReset(context_.egress, context_.counters, s);
+  SendReset(context_.egress, context_.counters, s, Md5Of(l, s.tuple.remote));
   return {};
+}
+
+bool PassiveOpen::CheckSigned(Listener& l, const Segment& s) {
+  if (PassSignature(context_.counters, Md5Of(l, s.tuple.remote), s)) return true;
+  if (s.IsRequest()) l.counters.drops.Add(DropReason::kSynSignature);
+  if (IsAck(s)) l.counters.drops.Add(DropReason::kAckSignature);
+  return false;
 }
 
 void PassiveOpen::CountSegment(ListenerCounters& counters, const Segment& s) {
@@ -81,6 +88,7 @@ void PassiveOpen::OnTimeWaitRefusal(const Segment& syn) {
 // Cookies are looked for first: an ACK that completes a handshake nobody remembers comes here too.
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
                                              std::optional<Seq> time_wait_iss, bool of_request) {
+  if (!PassSigned(l, s)) return {};
   if (s.Has(TcpFlags::kRst)) {
     const uint32_t parked = ParkedAt(s.tuple);
     if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1)
@@ -160,10 +168,17 @@ PassiveOpen::Outcome PassiveOpen::OnSyn(Listener& l, Segment& s, std::optional<S
   // A client that begins anew has given up what is parked.
   if (const uint32_t parked = ParkedAt(s.tuple); parked != kNone)
     Unpark(parked, DropReason::kAckParkedGone);
-  const Offer offer = ReadOffer(l, s);
+  Offer offer = ReadOffer(l, s);
   if (!by_cookie) {
     std::optional<FastOpenOption> fast_open;
-    if (JudgeFastOpen(l, s, &fast_open)) {
+    const bool is_signed = Md5Of(l, s.tuple.remote) != nullptr;
+    // Beside a signature there is no room for SACK blocks and timestamps, nor for Fast Open's
+    // cookie.
+    if (is_signed && offer.sack) [[unlikely]] {
+      offer.timestamps = false;
+      offer.tsval = 0;
+    }
+    if (!is_signed && JudgeFastOpen(l, s, &fast_open)) {
       TcpConnection* child = OpenFast(l, s, offer, mtu, time_wait_iss, fast_open);
       if (child != nullptr) return {.child = child};
     }
@@ -195,6 +210,7 @@ void PassiveOpen::AnswerByCookie(Listener& l, Segment& s, const Offer& offer, ui
   context_.counters.Add(Counter::TcpExtSyncookiesSent);
 
   TcpOptions options;
+  options.md5 = Md5Of(l, s.tuple.remote) != nullptr;
   options.mss = AdvertisedMss(l, s.tuple.remote.family(), mtu);
   bool wscale_ok = false;
   if (offer.timestamps) {

@@ -33,6 +33,7 @@ struct ListenSpec {
   bool cookie_ack_parking = false;  // keep a cookie's ACK while the accept queue is full
   bool strict_cookies = false;      // a cookie's ACK must echo a timestamp we may have sent
   TcpOptionsSet options = {};       // of the children
+  Md5Rules md5 = {};                // TCP_MD5SIG: what these peers are sent and send is signed
   void* user_data = nullptr;        // given back with events
 };
 

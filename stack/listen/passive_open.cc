@@ -146,6 +146,12 @@ TcpConnection* PassiveOpen::Accept(Handle listener, Error* error) {
   return child;
 }
 
+Error PassiveOpen::SetMd5Rule(Handle listener, const Md5Rule& rule) {
+  Listener* l = listeners_.Get(listener);
+  if (l == nullptr) return Error::kBadHandle;
+  return usher::SetMd5Rule(l->spec.md5, rule) ? Error::kNone : Error::kInvalid;
+}
+
 Error PassiveOpen::SetDeferAccept(Handle listener, uint32_t seconds) {
   Listener* l = listeners_.Get(listener);
   if (l == nullptr) return Error::kBadHandle;
@@ -271,10 +277,12 @@ Listener* PassiveOpen::Heir(const Listener& closed, const FourTuple& tuple) {
 
 TcpConnection* PassiveOpen::MakeChild(Listener& l, const HandshakeResult& handshake,
                                       Origin origin) {
+  const Md5Key* const md5 = Md5Of(l, handshake.tuple.remote);
+  if (md5 != nullptr && !context_.md5_keys.HasRoomFor(*md5)) return nullptr;
   const uint32_t slot = connections_.Allocate();
   if (slot == kNone) return nullptr;
   TcpConnection& child = connections_[slot];
-  child.OpenPassive(context_, slot, handshake, l.spec.options);
+  child.OpenPassive(context_, slot, handshake, l.spec.options, md5);
   child.origin = origin;
   context_.counters.Add(Counter::TcpPassiveOpens);
   Enqueue(l, child);

@@ -133,6 +133,8 @@ class PassiveOpen {
   Error SetSynCount(Handle listener, int count);
   Error SetFastOpen(Handle listener, int queue_length);
   Error SetSaveSyn(Handle listener, bool on);
+  // kInvalid: an empty key takes away what is there, and nothing was.
+  Error SetMd5Rule(Handle listener, const Md5Rule& rule);
   Error SetChildOptions(Handle listener, const TcpOptionsSet& options);
 
   // TCP_SAVED_SYN: the headers of the SYN that began `child`, network header first. Empty: none.
@@ -319,6 +321,17 @@ class PassiveOpen {
                          HandshakeResult* h) const;
   Outcome CompleteCookie(Listener& l, const HandshakeResult& h, bool of_request);
   void Unpark(uint32_t parked, DropReason reason);
+  // The key for a peer of `l`; null: none.
+  static const Md5Key* Md5Of(const Listener& l, const IpAddress& peer) {
+    return l.spec.md5.empty() ? nullptr : FindMd5Key(l.spec.md5, peer);
+  }
+  // Whether a segment for `l` is signed as it ought to be; if not it is dropped.
+  bool PassSigned(Listener& l, const Segment& s) {
+    if (l.spec.md5.empty() && !s.options.md5) [[likely]]
+      return true;
+    return CheckSigned(l, s);
+  }
+  bool CheckSigned(Listener& l, const Segment& s);
   Outcome Refuse(Listener& l, DropReason reason);    // drops a SYN or ACK of a listener
   Outcome Overflow(Listener& l, DropReason reason);  // the same, by a full accept queue
   Outcome Reset(Listener& l, DropReason reason, Segment& s);
@@ -370,7 +383,7 @@ class PassiveOpen {
                   uint16_t mss, uint32_t tsval,
                   const std::optional<FastOpenOption>& fast_open = std::nullopt);
   bool ResendSynAck(const Listener& l, uint32_t request, Segment* duplicate);
-  void SendRequestAck(uint32_t request, Segment& s);
+  void SendRequestAck(const Listener& l, uint32_t request, Segment& s);
 
   TcpContext& context_;
   ObjectPool<TcpConnection>& connections_;

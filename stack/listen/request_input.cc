@@ -87,6 +87,7 @@ PassiveOpen::Outcome PassiveOpen::OnRequest(uint32_t request, Segment& s) {
 
 PassiveOpen::Outcome PassiveOpen::AtOwner(Listener& l, uint32_t request, Segment& s,
                                           uint32_t owner_before) {
+  if (!PassSigned(l, s)) return {};
   Request& r = table_[request];
   const Seq rcv_nxt = r.irs + 1;
 
@@ -132,7 +133,7 @@ PassiveOpen::Outcome PassiveOpen::AtOwner(Listener& l, uint32_t request, Segment
     context_.counters.Add(Counter::TcpExtEmbryonicRsts);
     l.counters.drops.Add(s.Has(TcpFlags::kAck) ? DropReason::kAckWithSyn
                                                : DropReason::kSynInWindow);
-    SendReset(context_.egress, context_.counters, s);
+    SendReset(context_.egress, context_.counters, s, Md5Of(l, s.tuple.remote));
     return End(l, request, DropReason::kSynEndedBySyn);
   }
   // Fifth, check the ACK field; its number was checked above.
@@ -161,7 +162,7 @@ PassiveOpen::Outcome PassiveOpen::OnRequestReset(Listener& l, uint32_t request, 
   }
   if (!AnswerLimited(r, Counter::TcpExtTCPACKSkippedChallenge)) {
     context_.counters.Add(Counter::TcpExtTCPChallengeACK);
-    SendRequestAck(request, s);
+    SendRequestAck(l, request, s);
   }
   return {};
 }
@@ -188,7 +189,7 @@ PassiveOpen::Outcome PassiveOpen::OnUnacceptable(Listener& l, uint32_t request, 
     l.counters.drops.Add(DropReason::kSynOutOfWindow);
   // Data is always answered; bare segments may be forged or mirror our own.
   const bool has_data = s.Length() > 0 && !s.Has(TcpFlags::kSyn);
-  if (has_data || !AnswerLimited(table_[request])) SendRequestAck(request, s);
+  if (has_data || !AnswerLimited(table_[request])) SendRequestAck(l, request, s);
   return {};
 }
 
@@ -231,7 +232,7 @@ PassiveOpen::Outcome PassiveOpen::Complete(Listener& l, uint32_t request, Segmen
     return {};
   }
   context_.counters.Add(Counter::TcpExtEmbryonicRsts);
-  SendReset(context_.egress, context_.counters, s);
+  SendReset(context_.egress, context_.counters, s, Md5Of(l, s.tuple.remote));
   return End(l, request, DropReason::kSynEndedByOverflow);
 }
 

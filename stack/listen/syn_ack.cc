@@ -70,6 +70,10 @@ void PassiveOpen::CommitSynAck(const Listener& l, TxFrame& frame, const FourTupl
   h.window = window;
   uint32_t sum;
   const size_t size = h.Emit(frame.l4, options, &sum);
+  if (options.md5) [[unlikely]] {
+    SignSegment(*Md5Of(l, tuple.remote), tuple, frame.l4, static_cast<uint16_t>(size), 0);
+    sum = 0;
+  }
   context_.egress.CommitTcp(
       frame, {.local = tuple.local,
               .remote = tuple.remote,
@@ -95,6 +99,7 @@ void PassiveOpen::SendSynAck(const Listener& l, TxFrame& frame, uint32_t request
                              const std::optional<FastOpenOption>& fast_open) {
   Request& r = table_[request];
   TcpOptions options;
+  options.md5 = Md5Of(l, tuple.remote) != nullptr;
   options.mss = mss;
   options.sack_permitted = r.sack_ok;
   if (r.wscale_ok) options.window_scale = static_cast<uint8_t>(r.rcv_wscale);
@@ -130,7 +135,7 @@ bool PassiveOpen::ResendSynAck(const Listener& l, uint32_t request, Segment* dup
 }
 
 // The ACK for a segment that cannot be right, saying where the handshake stands.
-void PassiveOpen::SendRequestAck(uint32_t request, Segment& s) {
+void PassiveOpen::SendRequestAck(const Listener& l, uint32_t request, Segment& s) {
   const Request& r = table_[request];
   TxFrame frame;
   if (!context_.egress.BeginReply(*s.packet, &frame)) return;
@@ -142,8 +147,12 @@ void PassiveOpen::SendRequestAck(uint32_t request, Segment& s) {
   h.flags = TcpFlags::kAck;
   h.window = static_cast<uint16_t>(r.rcv_wnd >> r.rcv_wscale);
   TcpOptions options;
+  const Md5Key* const md5 = Md5Of(l, s.tuple.remote);
+  options.md5 = md5 != nullptr;
   if (r.ts_recent != 0) options.timestamps = TcpTimestamps{Tsval(r, s.tuple), r.ts_recent};
   const size_t size = h.Emit(frame.l4, options);
+  if (md5 != nullptr) [[unlikely]]
+    SignSegment(*md5, s.tuple, frame.l4, static_cast<uint16_t>(size), 0);
   context_.egress.CommitTcp(frame, {.local = s.tuple.local,
                                     .remote = s.tuple.remote,
                                     .header_length = static_cast<uint16_t>(size),

@@ -82,8 +82,8 @@ uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
          TimeWaitTable::BytesFor(tw) +
          SendBlockPool::BytesFor(SendBlocksFor(o.max_connections, o.sysctls), kExternalPieces) +
          size_t{SentSegmentsFor(o.max_connections, o.sysctls)} * sizeof(SentSegment) +
-         SynTable::BytesFor(o.passive_open.max_requests) + FlowTable::BytesFor(FlowsFor(o)) +
-         sizeof(Shard);
+         Md5Keys::BytesFor() + SynTable::BytesFor(o.passive_open.max_requests) +
+         FlowTable::BytesFor(FlowsFor(o)) + sizeof(Shard);
 }
 
 Shard::Shard(const ShardOptions& o, RandomSource& random)
@@ -113,6 +113,7 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
                .send_blocks = send_blocks_,
                .sent_segments = sent_segments_,
                .reassembly = reassembly_,
+               .md5_keys = md5_keys_,
                .timers = connection_timers_,
                .events = events_due_,
                .output = output_due_},
@@ -416,7 +417,7 @@ void Shard::ToTimeWait(uint32_t index, Segment& s, uint64_t hash) {
     return;
   }
   demux_.Erase(hash, FlowId(FlowKind::kTimeWait, index));
-  time_wait_.Remove(index);
+  time_wait_.Remove(context_, index);
   if (new_syn) File(passive_open_->OnListen(s, outcome.iss), s, hash);
 }
 
@@ -468,7 +469,7 @@ uint32_t Shard::RunTimers() {
   });
   time_wait_.Advance(now, [this](uint32_t index) {
     demux_.Erase(time_wait_.TupleOf(index), FlowId(FlowKind::kTimeWait, index));
-    time_wait_.Remove(index);
+    time_wait_.Remove(context_, index);
   });
   passive_open_->Advance([this](uint32_t request, const FourTuple& tuple) {
     demux_.Erase(tuple, FlowId(FlowKind::kRequest, request));
@@ -488,7 +489,7 @@ void Shard::SettleChanged(TcpConnection& c) {
       const uint32_t index = time_wait_.Add(context_, TimeWaitFacts::From(c));
       if (index != TimeWaitTable::kNone &&
           !demux_.Insert(c.tuple(), FlowId(FlowKind::kTimeWait, index)))
-        time_wait_.Remove(index);
+        time_wait_.Remove(context_, index);
     }
   }
   if (!c.has_owner() && !c.buried) {
@@ -588,7 +589,7 @@ std::optional<uint16_t> Shard::EphemeralPort(const IpAddress& local, const IpAdd
 
 Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOptionsSet& options,
                      Handle* connection, void* owner, std::optional<IpAddress> local,
-                     uint16_t local_port, const FastOpenSyn* fast_open) {
+                     uint16_t local_port, const FastOpenSyn* fast_open, const Md5Key* md5) {
   if (remote_port == 0 || remote.is_multicast() || remote.is_unspecified()) return Error::kInvalid;
   FourTuple t;
   t.remote = remote;
@@ -608,10 +609,11 @@ Error Shard::Connect(const IpAddress& remote, uint16_t remote_port, const TcpOpt
   }
   t.local_port = local_port;
   if (Find(t, demux_.Hash(t)) != FlowId::None()) return Error::kAddressInUse;
+  if (md5 != nullptr && !md5_keys_.HasRoomFor(*md5)) return Error::kNoBuffers;
   const uint32_t slot = connections_.Allocate();
   if (slot == ObjectPool<TcpConnection>::kNone) return Error::kNoBuffers;
   TcpConnection& c = connections_[slot];
-  c.OpenActive(context_, slot, t, path, options, fast_open);
+  c.OpenActive(context_, slot, t, path, options, fast_open, md5);
   c.owner = owner;
   c.OnAccepted(context_);
   demux_.Insert(t, FlowId(FlowKind::kConnection, slot));

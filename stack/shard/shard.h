@@ -100,11 +100,12 @@ class Shard {
   Error Accept(Handle listener, Handle* connection);
   Error CloseListener(Handle listener);
 
-  // ---- Active open (section 3.10.1). `local` and `local_port` may be left to the shard. ----
+  // ---- Active open (section 3.10.1). `local` and `local_port` may be left to the shard. With
+  // `md5` every segment is signed (RFC 2385), and there is no Fast Open. ----
   Error Connect(const IpAddress& remote, uint16_t remote_port, const TcpOptionsSet& options,
                 Handle* connection, void* owner = nullptr,
                 std::optional<IpAddress> local = std::nullopt, uint16_t local_port = 0,
-                const FastOpenSyn* fast_open = nullptr);
+                const FastOpenSyn* fast_open = nullptr, const Md5Key* md5 = nullptr);
 
   // ---- Connections: the calls of TcpConnection, by handle ----
   IoResult Read(Handle connection, std::span<uint8_t> out);
@@ -216,6 +217,7 @@ class Shard {
   SendBlockPool send_blocks_;
   SentSegmentPool sent_segments_;
   ObjectPool<OutOfOrderQueue> reassembly_;
+  Md5Keys md5_keys_;
   TimerWheel connection_timers_;
   TimerWheel owner_timers_;  // see SetTimer; its memory is touched only if that is called
   ObjectPool<TcpConnection> connections_;

@@ -137,13 +137,14 @@ class TcpConnection {
  public:
   // ---- Birth and death (shard and listener) ----
   // An active open (section 3.10.1): sends the SYN. `slot` is the index in the pool and timer
-  // wheel.
+  // wheel. For a key to sign with there is room in the shard's.
   void OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
-                  const TcpOptionsSet& options, const FastOpenSyn* fast_open = nullptr);
+                  const TcpOptionsSet& options, const FastOpenSyn* fast_open = nullptr,
+                  const Md5Key* md5 = nullptr);
   // A completed handshake: ESTABLISHED from the start. `segment` completed it; process it next by
   // Receive, so that data and FIN on it are taken.
   void OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
-                   const TcpOptionsSet& options);
+                   const TcpOptionsSet& options, const Md5Key* md5 = nullptr);
   // A SYN with a valid Fast Open cookie (RFC 7413 section 4.2.2): SYN-RECEIVED, the SYN's data
   // taken from `syn`, the SYN-ACK sent (with `cookie`, if there is one). Both sides may send from
   // here on.
@@ -340,6 +341,8 @@ class TcpConnection {
   bool BeginData(TcpContext& ctx, TxFrame* frame, uint32_t length, uint16_t tso_mss);
   void AckSent();
   uint32_t SackBlocks(const TcpContext& ctx, std::span<SackBlock> out) const;
+  uint32_t FixedOptionSize() const;
+  uint32_t MostSackBlocks() const;
   uint32_t SackOptionSize(const TcpContext& ctx) const;
   void WriteOptions(const TcpContext& ctx, uint32_t length, checksum::SummedWriter& out);
   Seq AcceptableSeq() const;
@@ -350,7 +353,7 @@ class TcpConnection {
   void SendSynChallenge(TcpContext& ctx);
   void SendDuplicateAck(TcpContext& ctx, const Segment& s, Counter skipped);
   void SendRst(TcpContext& ctx);
-  static void SendResetFor(TcpContext& ctx, Segment& s);
+  void SendResetFor(TcpContext& ctx, Segment& s);
   uint32_t ComputeWindow(const TcpContext& ctx) const;
   uint16_t AdvertiseWindow(TcpContext& ctx);
   void Retransmit(TcpContext& ctx, bool by_timeout = false);
@@ -403,7 +406,7 @@ class TcpConnection {
   void Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple, const Path& path,
             const TcpOptionsSet& options);
   void TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& handshake,
-                     const TcpOptionsSet& options);
+                     const TcpOptionsSet& options, const Md5Key* md5 = nullptr);
   void StartTransfer(TcpContext& ctx);
   void BoundReceiveWindow(const TcpContext& ctx);
   IoResult EmptyRead() const;
@@ -569,6 +572,7 @@ class TcpConnection {
   MilliStamp last_ack_received_;
   MilliStamp last_out_of_window_ack_;
   MilliStamp orphaned_at_;
+  uint16_t md5_key_ = Md5Keys::kNone;      // of ctx.md5_keys, held
   uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly; it and the next fill a gap
   // How often snd_una_ has passed iss_, and rcv_nxt_ irs_: the upper part of what info.h counts.
   uint16_t snd_wraps_ = 0;

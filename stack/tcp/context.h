@@ -13,6 +13,7 @@
 #include "stack/ip/egress.h"
 #include "stack/tcp/congestion/controller.h"
 #include "stack/tcp/isn.h"
+#include "stack/tcp/md5.h"
 #include "stack/tcp/memory.h"
 #include "stack/tcp/out_of_order_queue.h"
 #include "stack/tcp/recovery/rtt.h"
@@ -33,9 +34,10 @@ struct TcpContext {
   SendBlockPool& send_blocks;
   SentSegmentPool& sent_segments;
   ObjectPool<OutOfOrderQueue>& reassembly;  // for connections that have data beyond a hole
-  TimerWheel& timers;                       // a connection's timer has the index of its slot
-  SlotQueue& events;                        // connections with undelivered events
-  SlotQueue& output;                        // connections that owe an ACK or have data to send
+  Md5Keys& md5_keys;
+  TimerWheel& timers;    // a connection's timer has the index of its slot
+  SlotQueue& events;     // connections with undelivered events
+  SlotQueue& output;     // connections that owe an ACK or have data to send
   uint32_t orphans = 0;  // connections without an owner, bounded by tcp_max_orphans
 };
 

@@ -10,7 +10,7 @@ namespace usher {
 // which has been recorded.
 void TcpConnection::PutIntoSyn(TcpContext& ctx, const FastOpenSyn& syn) {
   // All options are the SYN's; those of later segments, which mss_ leaves out, are among them.
-  const uint32_t whole = mss_ + (options_in_use_.timestamps ? kTimestampsOnlySize : 0);
+  const uint32_t whole = mss_ + FixedOptionSize();
   const uint32_t most = whole - std::min<uint32_t>(whole, TcpOptions::kMaxSize);
   const auto n = static_cast<uint32_t>(std::min<size_t>(syn.data.size(), most));
   if (n == 0) return;

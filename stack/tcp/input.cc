@@ -24,6 +24,9 @@ void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
     return;
   }
   if (state_ == TcpState::kClosed) return;
+  if ((md5_key_ != Md5Keys::kNone || s.options.md5) &&
+      !PassSignature(ctx.counters, ctx.md5_keys.Find(md5_key_), s)) [[unlikely]]
+    return;
   if (state_ == TcpState::kSynSent) {
     ReceiveInSynSent(ctx, s);
   } else if (PassFastOpen(ctx, s) &&

@@ -19,8 +19,7 @@ constexpr uint32_t kLeastCwndSegments = 11;  // the loss of one is to be found b
 
 // Headers and options of every segment: what an IP packet is larger than its payload.
 uint32_t TcpConnection::PacketOverhead() const {
-  const auto options = static_cast<uint32_t>(options_in_use_.timestamps ? kTimestampsOnlySize : 0);
-  return (tuple_.remote.is_v4() ? 40 : 60) + options;
+  return (tuple_.remote.is_v4() ? 40 : 60) + FixedOptionSize();
 }
 
 // Section 7.2: between what surely works and what either end could do at most.

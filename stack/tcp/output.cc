@@ -29,13 +29,12 @@ void TcpConnection::UpdateMss(TcpContext& ctx) {
   if (mtu_.low != 0) whole = std::min<uint32_t>(whole, mtu_.low - HeadersOf(tuple_));
   if (options_.user_mss != 0) whole = std::min<uint32_t>(whole, options_.user_mss);
   whole = std::max<uint32_t>(whole, ctx.sysctls.tcp_min_snd_mss);
-  const uint32_t timestamps = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
-  mss_ = static_cast<uint16_t>(whole - timestamps);
+  const uint32_t options = FixedOptionSize();
+  mss_ = static_cast<uint16_t>(whole - options);
   // A peer with a small window gets it in two halves, as Linux does it: while one is on its way
   // the other can be read.
   const uint32_t most = max_window_ > kDefaultMss ? max_window_ / 2 : max_window_;
-  if (most != 0 && mss_ > most)
-    mss_ = static_cast<uint16_t>(std::max(most, kLeastMss - timestamps));
+  if (most != 0 && mss_ > most) mss_ = static_cast<uint16_t>(std::max(most, kLeastMss - options));
   control_.set_mss(mss_);
 }
 
@@ -189,8 +188,8 @@ bool TcpConnection::BeginData(TcpContext& ctx, TxFrame* frame, uint32_t length, 
   if (!ctx.egress.Begin(path_, tuple_.remote.family(), frame)) return false;
   if (tso_mss == 0) [[likely]]
     return true;
-  const uint32_t options = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
-  if (ctx.egress.Extend(*frame, TcpHeader::kSize + options + SackOptionSize(ctx) + length))
+  if (ctx.egress.Extend(*frame,
+                        TcpHeader::kSize + FixedOptionSize() + SackOptionSize(ctx) + length))
     return true;
   ctx.egress.Cancel(*frame);
   return false;
@@ -257,7 +256,7 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
     MarkUrgent(seq, &h);
   checksum::SummedWriter options(frame.l4 + TcpHeader::kSize);
   WriteOptions(ctx, tso_mss == 0 ? length : tso_mss, options);
-  const uint32_t header_sum = checksum::Add(h.Emit(frame.l4, options.size()), options.sum());
+  uint32_t header_sum = checksum::Add(h.Emit(frame.l4, options.size()), options.sum());
   const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options.size());
   uint32_t sum = 0;
   if (tso_mss != 0) [[unlikely]]
@@ -265,6 +264,10 @@ void TcpConnection::EmitSegment(TcpContext& ctx, TxFrame& frame, Seq seq, uint32
   else if (length != 0)
     sum = send_buffer_.CopyOut(ctx.send_blocks, static_cast<uint32_t>(seq - DataBase()),
                                {frame.l4 + header_length, length});
+  if (md5_key_ != Md5Keys::kNone) [[unlikely]] {
+    SignSegment(*ctx.md5_keys.Find(md5_key_), tuple_, frame.l4, header_length, length);
+    header_sum = 0;
+  }
   ctx.egress.CommitTcp(frame, {.local = tuple_.local,
                                .remote = tuple_.remote,
                                .header_length = header_length,
@@ -290,11 +293,26 @@ uint32_t TcpConnection::SackBlocks(const TcpContext& ctx, std::span<SackBlock> o
   return HasOutOfOrder() ? OutOfOrder(ctx).SackBlocks(out) : 0;
 }
 
+// What every segment's options take, SACK blocks apart.
+uint32_t TcpConnection::FixedOptionSize() const {
+  uint32_t size = options_in_use_.timestamps ? kTimestampsOnlySize : 0;
+  if (md5_key_ != Md5Keys::kNone) [[unlikely]]
+    size += TcpOptions::kMd5Size;
+  return size;
+}
+
+// How many blocks fit beside them.
+uint32_t TcpConnection::MostSackBlocks() const {
+  if (md5_key_ != Md5Keys::kNone) [[unlikely]]
+    return options_in_use_.timestamps ? 0 : 2;
+  return options_in_use_.timestamps ? 3 : 4;
+}
+
 uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
   if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) return 0;
   std::array<SackBlock, OutOfOrderQueue::kMaxSackBlocks> blocks;
-  const uint32_t most = options_in_use_.timestamps ? 3 : 4;
-  const uint32_t count = std::min(SackBlocks(ctx, blocks) + (has_dsack_ ? 1 : 0), most);
+  const uint32_t count = std::min(SackBlocks(ctx, blocks) + (has_dsack_ ? 1 : 0), MostSackBlocks());
+  if (count == 0) return 0;
   return kSackHeaderSize + count * kSackBlockSize;
 }
 
@@ -303,6 +321,8 @@ uint32_t TcpConnection::SackOptionSize(const TcpContext& ctx) const {
 // `length` bytes of payload must still fit behind them.
 void TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length,
                                  checksum::SummedWriter& out) {
+  if (md5_key_ != Md5Keys::kNone) [[unlikely]]
+    EmitMd5Room(out);
   if (options_in_use_.timestamps)
     EmitTimestampsOnly(out, {TimestampClock(ctx.now) + ts_offset_, ts_recent_});
   if (!options_in_use_.sack || (!HasOutOfOrder() && !has_dsack_)) [[likely]]
@@ -310,8 +330,9 @@ void TcpConnection::WriteOptions(const TcpContext& ctx, uint32_t length,
   TcpOptions o;
   const uint32_t room = length < mss_ ? mss_ - length : 0;
   if (room < kSackHeaderSize + kSackBlockSize) return;  // what was sent before may be longer
-  const uint32_t most = std::min<uint32_t>(options_in_use_.timestamps ? 3 : 4,
-                                           (room - kSackHeaderSize) / kSackBlockSize);
+  const uint32_t most =
+      std::min<uint32_t>(MostSackBlocks(), (room - kSackHeaderSize) / kSackBlockSize);
+  if (most == 0) return;
   if (has_dsack_) {
     o.sack[o.sack_count++] = dsack_;
     has_dsack_ = false;
@@ -409,7 +430,7 @@ void TcpConnection::SendRst(TcpContext& ctx) {
 }
 
 void TcpConnection::SendResetFor(TcpContext& ctx, Segment& s) {
-  SendReset(ctx.egress, ctx.counters, s);
+  SendReset(ctx.egress, ctx.counters, s, ctx.md5_keys.Find(md5_key_));
 }
 
 // RFC 9293 section 3.8.6.2.2 and Linux's __tcp_select_window: offers nothing rather than a sliver,
@@ -581,6 +602,7 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption
   }
   h.window = static_cast<uint16_t>(std::min(rcv_wnd_, 65535u));  // never scaled on a SYN
   TcpOptions o;
+  o.md5 = md5_key_ != Md5Keys::kNone;
   o.mss = advertised_mss_;
   o.sack_permitted = options_in_use_.sack;
   if (options_in_use_.timestamps)
@@ -590,6 +612,9 @@ bool TcpConnection::EmitSyn(TcpContext& ctx, bool with_ack, const FastOpenOption
   const size_t size = h.Emit(frame.l4, o);
   const uint32_t sum =
       length == 0 ? 0 : send_buffer_.CopyOut(ctx.send_blocks, 0, {frame.l4 + size, length});
+  if (o.md5) [[unlikely]]
+    SignSegment(*ctx.md5_keys.Find(md5_key_), tuple_, frame.l4, static_cast<uint16_t>(size),
+                length);
   ctx.egress.CommitTcp(
       frame, {.local = tuple_.local,
               .remote = tuple_.remote,

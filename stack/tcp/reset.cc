@@ -2,8 +2,9 @@
 
 namespace usher {
 
-void SendReset(Egress& egress, Counters& counters, Segment& s) {
+void SendReset(Egress& egress, Counters& counters, Segment& s, const Md5Key* md5) {
   if (s.Has(TcpFlags::kRst) || s.packet->to_multicast) return;
+  if (s.options.md5 && md5 == nullptr) return;
   TcpHeader h;
   h.src_port = s.tuple.local_port;
   h.dst_port = s.tuple.remote_port;
@@ -16,10 +17,17 @@ void SendReset(Egress& egress, Counters& counters, Segment& s) {
   }
   TxFrame frame;
   if (!egress.BeginReply(*s.packet, &frame)) return;
-  const uint32_t sum = h.Emit(frame.l4);
+  TcpOptions options;
+  options.md5 = md5 != nullptr;
+  uint32_t sum;
+  const auto size = static_cast<uint16_t>(h.Emit(frame.l4, options, &sum));
+  if (md5 != nullptr) [[unlikely]] {
+    SignSegment(*md5, s.tuple, frame.l4, size, 0);
+    sum = 0;
+  }
   egress.CommitTcp(frame, {.local = s.tuple.local,
                            .remote = s.tuple.remote,
-                           .header_length = TcpHeader::kSize,
+                           .header_length = size,
                            .payload_length = 0,
                            .payload_sum = 0,
                            .header_sum = sum});

@@ -40,6 +40,7 @@ TimeWaitFacts TimeWaitFacts::From(const TcpConnection& c) {
   f.core.ts_recent_s = c.ts_recent_s_;
   f.core.ts_offset = c.ts_offset_;
   f.core.path = c.path_;
+  f.core.md5_key = c.md5_key_;
   f.core.rcv_wscale = c.rcv_wscale_;
   f.core.timestamps = c.options_in_use_.timestamps;
   f.core.fin_wait2 = c.time_wait_substate_ == TcpState::kFinWait2;
@@ -55,6 +56,7 @@ uint32_t TimeWaitTable::Add(TcpContext& ctx, const TimeWaitFacts& facts) {
     return kNone;
   }
   records_[index] = facts.core;
+  ctx.md5_keys.Hold(facts.core.md5_key);
   records_.SetTimer(index, ctx.now + facts.length);
   ctx.counters.Add(Counter::TcpExtTW);
   return index;
@@ -63,6 +65,9 @@ uint32_t TimeWaitTable::Add(TcpContext& ctx, const TimeWaitFacts& facts) {
 // The pair is over for us; the peer's FIN, or its repetition, is still to be acknowledged.
 TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, Segment& s) {
   TimeWaitCore& r = records_[index];
+  if ((r.md5_key != Md5Keys::kNone || s.options.md5) &&
+      !PassSignature(ctx.counters, ctx.md5_keys.Find(r.md5_key), s)) [[unlikely]]
+    return {};
   const bool paws_reject = PawsReject(r, s, ctx.now);
   if (r.fin_wait2) return ReceiveInFinWait2(ctx, index, s, paws_reject);
 
@@ -104,13 +109,13 @@ TimeWaitTable::Outcome TimeWaitTable::ReceiveInFinWait2(TcpContext& ctx, uint32_
   }
   if (s.Has(TcpFlags::kRst)) return {Verdict::kRemove, {}};
   if (s.Has(TcpFlags::kSyn) && s.seq >= r.rcv_nxt) {
-    SendReset(ctx.egress, ctx.counters, s);
+    SendReset(ctx.egress, ctx.counters, s, ctx.md5_keys.Find(r.md5_key));
     return {Verdict::kRemove, {}};
   }
   if (!s.Has(TcpFlags::kAck) || end <= r.rcv_nxt || s.Length() == 0) return {};
   // Data that nobody will read, or a FIN beyond a hole: reset (RFC 1122 section 4.2.2.13).
   if (!s.Has(TcpFlags::kFin) || end != r.rcv_nxt + 1) {
-    SendReset(ctx.egress, ctx.counters, s);
+    SendReset(ctx.egress, ctx.counters, s, ctx.md5_keys.Find(r.md5_key));
     return {Verdict::kRemove, {}};
   }
   r.fin_wait2 = false;
@@ -151,16 +156,23 @@ void TimeWaitTable::Acknowledge(TcpContext& ctx, uint32_t index) {
   h.flags = TcpFlags::kAck;
   h.window = static_cast<uint16_t>(r.rcv_wnd >> r.rcv_wscale);
   checksum::SummedWriter options(frame.l4 + TcpHeader::kSize);
+  const Md5Key* const md5 = ctx.md5_keys.Find(r.md5_key);
+  if (md5 != nullptr) [[unlikely]]
+    EmitMd5Room(options);
   if (r.timestamps)
     EmitTimestampsOnly(options, {TimestampClock(ctx.now) + r.ts_offset, r.ts_recent});
-  const uint32_t sum = h.Emit(frame.l4, options.size());
-  ctx.egress.CommitTcp(frame,
-                       {.local = tuple.local,
-                        .remote = tuple.remote,
-                        .header_length = static_cast<uint16_t>(TcpHeader::kSize + options.size()),
-                        .payload_length = 0,
-                        .payload_sum = 0,
-                        .header_sum = checksum::Add(sum, options.sum())});
+  const auto header_length = static_cast<uint16_t>(TcpHeader::kSize + options.size());
+  uint32_t sum = checksum::Add(h.Emit(frame.l4, options.size()), options.sum());
+  if (md5 != nullptr) [[unlikely]] {
+    SignSegment(*md5, tuple, frame.l4, header_length, 0);
+    sum = 0;
+  }
+  ctx.egress.CommitTcp(frame, {.local = tuple.local,
+                               .remote = tuple.remote,
+                               .header_length = header_length,
+                               .payload_length = 0,
+                               .payload_sum = 0,
+                               .header_sum = sum});
   ctx.counters.Add(Counter::TcpOutSegs);
 }
 

@@ -28,6 +28,7 @@ struct TimeWaitCore {
   uint32_t ts_offset = 0;
   uint32_t last_answer_ms = 0;  // for tcp_invalid_ratelimit
   Path path;
+  uint16_t md5_key = Md5Keys::kNone;  // held
   uint8_t rcv_wscale = 0;
   bool timestamps : 1 = false;
   bool answered : 1 = false;
@@ -55,7 +56,10 @@ class TimeWaitTable {
 
   // Adds a record; kNone when tcp_max_tw_buckets are there already (TCPTimeWaitOverflow).
   uint32_t Add(TcpContext& ctx, const TimeWaitFacts& facts);
-  void Remove(uint32_t index) { records_.Free(index); }
+  void Remove(TcpContext& ctx, uint32_t index) {
+    ctx.md5_keys.Release(records_[index].md5_key);
+    records_.Free(index);
+  }
 
   enum class Verdict : uint8_t {
     kKeep,    // the segment is dealt with

@@ -14,7 +14,7 @@ namespace usher {
 // 1: the port does not cut.
 uint32_t TcpConnection::SegmentsAtOnce(const TcpContext& ctx, uint32_t segment) const {
   const uint32_t most = ctx.egress.tso_bytes(path_);
-  if (most < 2 * segment || urgent_.sending) return 1;
+  if (most < 2 * segment || urgent_.sending || md5_key_ != Md5Keys::kNone) return 1;
   uint64_t bytes = control_.pacing_rate(Recovery(ctx)) / 1024;
   const RttEstimator& rtt = control_.recovery().rtt();
   const int64_t halvings = rtt.min_rtt().us() >> ctx.sysctls.tcp_tso_rtt_log;

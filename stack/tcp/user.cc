@@ -24,10 +24,13 @@ void TcpConnection::Init(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
 
 void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& tuple,
                                const Path& path, const TcpOptionsSet& options,
-                               const FastOpenSyn* fast_open) {
+                               const FastOpenSyn* fast_open, const Md5Key* md5) {
   Init(ctx, slot, tuple, path, options);
+  if (md5 != nullptr) md5_key_ = ctx.md5_keys.Acquire(*md5);
+  if (md5 != nullptr) fast_open = nullptr;  // its cookie would not fit beside a signature
   const Sysctls& sysctls = ctx.sysctls;
-  options_in_use_.timestamps = sysctls.tcp_timestamps != 0;
+  // As on Linux, SACK is worth more than timestamps where there is no room for both.
+  options_in_use_.timestamps = sysctls.tcp_timestamps != 0 && md5 == nullptr;
   options_in_use_.sack = sysctls.tcp_sack != 0;
   options_in_use_.wscale = sysctls.tcp_window_scaling != 0;
   BeginEcn(ctx, sysctls.tcp_ecn == 1 || NeedsEcn(CongestionOf(ctx, options)));
@@ -64,8 +67,9 @@ void TcpConnection::OpenActive(TcpContext& ctx, uint32_t slot, const FourTuple& 
 
 // What both sides agreed on in a handshake of which we are the passive end.
 void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
-                                  const TcpOptionsSet& options) {
+                                  const TcpOptionsSet& options, const Md5Key* md5) {
   Init(ctx, slot, h.tuple, h.path, options);
+  if (md5 != nullptr) md5_key_ = ctx.md5_keys.Acquire(*md5);
   passive_ = true;
   options_in_use_ = {h.timestamps_ok, h.sack_ok, h.wscale_ok, options_in_use_.dsack};
   BeginEcn(ctx, h.ecn_ok);
@@ -90,8 +94,8 @@ void TcpConnection::TakeHandshake(TcpContext& ctx, uint32_t slot, const Handshak
 }
 
 void TcpConnection::OpenPassive(TcpContext& ctx, uint32_t slot, const HandshakeResult& h,
-                                const TcpOptionsSet& options) {
-  TakeHandshake(ctx, slot, h, options);
+                                const TcpOptionsSet& options, const Md5Key* md5) {
+  TakeHandshake(ctx, slot, h, options, md5);
   one_segment_window_ = h.one_segment_window;
   Enter(ctx, TcpState::kEstablished);
   StartTransfer(ctx);
@@ -169,6 +173,7 @@ void TcpConnection::Destroy(TcpContext& ctx) {
   send_buffer_.Clear(ctx.send_blocks);
   control_.Clear(Recovery(ctx));
   ChargeMemory(ctx);
+  ctx.md5_keys.Release(std::exchange(md5_key_, Md5Keys::kNone));
   if (ctx.timers.IsSet(slot_)) ctx.timers.Cancel(slot_);
 }
 

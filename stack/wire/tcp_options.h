@@ -55,6 +55,7 @@ struct FastOpenOption {
 struct TcpOptions {
   static constexpr size_t kMaxSize = 40;
   static constexpr size_t kMaxSackBlocks = 4;
+  static constexpr size_t kMd5Size = 20;          // with two NOPs in front
   static constexpr uint8_t kMaxWindowScale = 14;  // RFC 7323 section 2.3
   static constexpr uint16_t kFastOpenMagic = 0xf989;
 
@@ -62,7 +63,7 @@ struct TcpOptions {
   std::optional<uint8_t> window_scale;  // SYN only; at most 14 when parsed
   bool window_scale_clamped = false;    // what was received was above 14 (not written)
   bool sack_permitted = false;          // SYN only
-  bool md5 = false;                     // an MD5 signature is there (not written)
+  bool md5 = false;                     // a signature is there, or room is to be left for one
   uint8_t sack_count = 0;
   std::optional<TcpTimestamps> timestamps;
   std::array<SackBlock, kMaxSackBlocks> sack{};
@@ -104,6 +105,12 @@ inline void EmitTimestampsOnly(checksum::SummedWriter& out, TcpTimestamps timest
   out.Put32(0x0101080a);
   out.Put32(timestamps.value);
   out.Put32(timestamps.echo);
+}
+
+// Leaves room for an MD5 signature (RFC 2385), which stands in front of all else.
+inline void EmitMd5Room(checksum::SummedWriter& out) {
+  out.Put32(0x01010000u | TcpOptionKind::kMd5 << 8 | 18);
+  for (int i = 0; i < 4; ++i) out.Put32(0);
 }
 
 inline TcpOptions TcpOptions::Parse(ByteSpan options, bool syn) {
@@ -193,7 +200,7 @@ inline void TcpOptions::ReadFastOpen(const uint8_t* cookie, size_t size, bool is
 }
 
 inline size_t TcpOptions::EmitSize() const {
-  size_t size = 0;
+  size_t size = md5 ? kMd5Size : 0;
   if (mss) size += 4;
   if (timestamps) size += kTimestampsOnlySize;  // SACK permitted takes the place of its NOPs
   if (sack_permitted && !timestamps) size += 4;
@@ -204,6 +211,7 @@ inline size_t TcpOptions::EmitSize() const {
 }
 
 inline void TcpOptions::Emit(checksum::SummedWriter& out) const {
+  if (md5) EmitMd5Room(out);
   if (mss) out.Put32(0x02040000u | *mss);
   if (timestamps) {
     out.Put32(sack_permitted ? 0x0402080a : 0x0101080a);

@@ -30,7 +30,7 @@ void Tcp(ByteSpan data) {
   Touch(tcp->payload());
   sink = tcp->VerifyChecksum(kOurs, kPeer) + tcp->VerifyChecksum(kOurs6, kPeer6);
   TcpOptions options = tcp->options();
-  options.md5 = false;  // neither is written
+  options.md5 = false;  // neither is written as it was read
   options.window_scale_clamped = false;
   if (options.EmitSize() > TcpOptions::kMaxSize) return;
   uint8_t bytes[TcpOptions::kMaxSize];

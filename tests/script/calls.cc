@@ -287,6 +287,20 @@ Calls::Outcome Calls::SetSockOpt(const Call& call) {
     const linger l{static_cast<int>(onoff->number), static_cast<int>(v.Field("linger")->number)};
     return set(&l, sizeof l);
   }
+  if (const Value* key = v.Field("md5")) {  // for the peer; {md5="..", prefix=N}: for its network
+    tcp_md5sig signing{};
+    sockaddr_storage address{};
+    const socklen_t size = Address(remote(), 0, &address);
+    std::memcpy(&signing.tcpm_addr, &address, size);
+    signing.tcpm_keylen = static_cast<uint16_t>(key->text.size());
+    std::copy_n(key->text.begin(), std::min<size_t>(key->text.size(), TCP_MD5SIG_MAXKEYLEN),
+                signing.tcpm_key);
+    if (const Value* prefix = v.Field("prefix")) {
+      signing.tcpm_flags = TCP_MD5SIG_FLAG_PREFIX;
+      signing.tcpm_prefixlen = static_cast<uint8_t>(prefix->number);
+    }
+    return set(&signing, sizeof signing);
+  }
   if (const Value* seconds = v.Field("tv_sec")) {
     const Value* us = v.Field("tv_usec");
     const timeval t{seconds->number, us != nullptr ? us->number : 0};

@@ -6,12 +6,14 @@
 #include "stack/wire/checksum.h"
 #include "stack/wire/ipv4.h"
 #include "stack/wire/ipv6.h"
+#include "tests/support/md5_digest.h"
 
 namespace usher::script {
 namespace {
 
 constexpr uint8_t kSyn = 0x02, kPsh = 0x08, kAck = 0x10;
 constexpr uint8_t kTcp = 6;
+constexpr uint8_t kMd5 = 19;
 
 void Put16(std::vector<uint8_t>* out, uint32_t v) {
   out->push_back(static_cast<uint8_t>(v >> 8));
@@ -69,9 +71,26 @@ void PutOption(const Option& o, Echo&& echo, Edge&& edge, uint32_t tsval,
       Put16(out, 0xf989);
       out->insert(out->end(), o.bytes.begin(), o.bytes.end());
       break;
+    case Option::Kind::kMd5:  // the digest comes when all else is there
+      head(kMd5, 18);
+      out->resize(out->size() + 16);
+      break;
     case Option::Kind::kRaw:
       out->insert(out->end(), o.bytes.begin(), o.bytes.end());
       break;
+  }
+}
+
+// Writes the digest that an MD5 option among `p`'s has for `tcp` to where it belongs in `options`.
+void PutDigest(const Packet& p, const IpAddress& from, const IpAddress& to,
+               const std::vector<uint8_t>& tcp, uint8_t* options, size_t size) {
+  for (const Option& o : p.options) {
+    if (o.kind != Option::Kind::kMd5) continue;
+    const std::string key(o.bytes.begin(), o.bytes.end());
+    const auto digest = test::Md5DigestOf(from, to, tcp, key);
+    constexpr uint8_t kHead[] = {kMd5, 18};
+    uint8_t* const at = std::search(options, options + size, std::begin(kHead), std::end(kHead));
+    if (options + size - at >= 18) std::copy(digest.begin(), digest.end(), at + 2);
   }
 }
 
@@ -105,6 +124,7 @@ std::vector<uint8_t> TcpBytes(const Packet& p, const Flow& flow, bool ours) {
   out.insert(out.end(), options.begin(), options.end());
   for (uint32_t i = 0; i < p.length; ++i)  // every byte tells its place
     out.push_back(static_cast<uint8_t>(p.seq + i));
+  if (!ours) PutDigest(p, flow.remote, flow.local, out, out.data() + 20, options.size());
   return out;
 }
 
@@ -233,6 +253,7 @@ bool Decode(std::span<const uint8_t> packet, Segment* out, std::string* error) {
   out->urgent = Load16(&tcp[18]);
   out->options.assign(tcp.begin() + 20, tcp.begin() + static_cast<std::ptrdiff_t>(header));
   out->length = static_cast<uint32_t>(tcp.size() - header);
+  out->tcp.assign(tcp.begin(), tcp.end());
   return true;
 }
 
@@ -271,6 +292,7 @@ std::string Compare(const Packet& p, const Segment& got, Flow& flow, bool push_m
   }
   while (expected.size() % 4 != 0)
     expected.push_back(got.options.size() > expected.size() ? got.options[expected.size()] : 0);
+  PutDigest(p, got.source, got.destination, got.tcp, expected.data(), expected.size());
   if (expected != got.options) wrong += "options differ; ";
   return wrong;
 }
@@ -304,6 +326,7 @@ std::string ToText(const Segment& s, const Flow& flow) {
     if (kind == 8)
       text += "TS val " + std::to_string(Load32(p + 2) - flow.local_ts.value_or(0)) + " ecr " +
               std::to_string(Load32(p + 6));
+    if (kind == kMd5) text += "md5 ?";
     if (kind == 34) text += "FO(" + std::to_string(size - 2) + ")";
     i += size;
   }

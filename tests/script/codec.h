@@ -36,6 +36,7 @@ struct Segment {
   uint16_t window = 0, urgent = 0;
   std::vector<uint8_t> options;
   uint32_t length = 0;
+  std::vector<uint8_t> tcp;  // all of it
 };
 
 // The bytes of an inbound packet.

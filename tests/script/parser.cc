@@ -80,6 +80,10 @@ Option ParseOption(Lexer& in) {
   } else if (name == "FO" || name == "FOEXP") {
     o.kind = name == "FO" ? Option::Kind::kFastOpen : Option::Kind::kFastOpenExperimental;
     o.bytes = HexBytes(HexWord(in));
+  } else if (name == "md5") {
+    o.kind = Option::Kind::kMd5;
+    const std::string key = in.Word();
+    o.bytes.assign(key.begin(), key.end());
   } else if (name == "raw") {
     o.kind = Option::Kind::kRaw;
     o.bytes = HexBytes(HexWord(in));

@@ -31,13 +31,14 @@ struct Option {
     kTimestamps,
     kFastOpen,
     kFastOpenExperimental,
+    kMd5,
     kRaw
   };
   Kind kind = Kind::kNop;
   uint32_t value = 0;                                 // of mss, wscale, TS val
   uint32_t echo = 0;                                  // of TS
   std::vector<std::pair<uint32_t, uint32_t>> blocks;  // of sack
-  std::vector<uint8_t> bytes;                         // Fast Open cookie, raw option
+  std::vector<uint8_t> bytes;                         // Fast Open cookie, key, raw option
 };
 
 struct Packet {

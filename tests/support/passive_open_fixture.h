@@ -66,6 +66,7 @@ class PassiveOpenTestBase : public ::testing::Test {
                                                        .send_blocks = send_blocks_,
                                                        .sent_segments = sent_segments_,
                                                        .reassembly = reassembly_,
+                                                       .md5_keys = md5_keys_,
                                                        .timers = timers_,
                                                        .events = events_,
                                                        .output = output_});
@@ -307,6 +308,7 @@ class PassiveOpenTestBase : public ::testing::Test {
   SendBlockPool send_blocks_{256, 64};
   SentSegmentPool sent_segments_{1024};
   ObjectPool<OutOfOrderQueue> reassembly_{16};
+  Md5Keys md5_keys_;
   TimerWheel timers_{kConnections};
   SlotQueue events_{kConnections};
   SlotQueue output_{kConnections};

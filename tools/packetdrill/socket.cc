@@ -278,8 +278,9 @@ int Socket::StartConnect(const Endpoint& to, const FastOpenSyn* fast_open) {
   }
   if (!local) local = world_.SourceFor(to.address);
   Handle handle;
-  const Error e = world_.shard().Connect(to.address, to.port, options_, &handle, nullptr, local,
-                                         port, fast_open);
+  const Error e =
+      world_.shard().Connect(to.address, to.port, options_, &handle, nullptr, local, port,
+                             fast_open, FindMd5Key(options_listen_.md5, to.address));
   if (e != Error::kNone) return e == Error::kInvalid ? -ENETUNREACH : -ToErrno(e);
   state_ = State::kConnection;
   handle_ = handle;

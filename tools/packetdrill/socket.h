@@ -129,6 +129,7 @@ class Socket final : public File, public World::Owner {
   int GetIpLevel(int level, int name, std::vector<uint8_t>* out);
   int SetSocketLevel(int name, const void* value, socklen_t length);
   int SetTcpLevel(int name, int value, const void* raw, socklen_t length);
+  int SetMd5(int name, const void* raw, socklen_t length);
   int SetRareTcpLevel(int name, int value, const void* raw, socklen_t length);
   int SetIpLevel(int level, int name, const void* value, socklen_t length);
   std::vector<uint8_t> TcpInfoBytes() const;

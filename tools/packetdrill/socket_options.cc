@@ -193,7 +193,30 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
   return 0;
 }
 
-int Socket::SetRareTcpLevel(int name, int v, const void*, socklen_t) {
+// TCP_MD5SIG. What Linux allows and this does not: another key for a connection that is there.
+int Socket::SetMd5(int name, const void* raw, socklen_t length) {
+  tcp_md5sig signing;
+  if (length < sizeof signing) return -EINVAL;
+  std::memcpy(&signing, raw, sizeof signing);
+  if (signing.tcpm_keylen > TCP_MD5SIG_MAXKEYLEN) return -EINVAL;
+  Endpoint peer;
+  if (ReadSockaddr(domain_, reinterpret_cast<const sockaddr*>(&signing.tcpm_addr),
+                   sizeof signing.tcpm_addr, &peer) != 0)
+    return -EINVAL;
+  const uint8_t most = peer.address.is_v4() ? 32 : 128;
+  Md5Rule rule{peer.address, most,
+               Md5Key::From({signing.tcpm_key, static_cast<size_t>(signing.tcpm_keylen)})};
+  if (name == TCP_MD5SIG_EXT && (signing.tcpm_flags & TCP_MD5SIG_FLAG_PREFIX) != 0) {
+    if (signing.tcpm_prefixlen > most) return -EINVAL;
+    rule.prefix_length = signing.tcpm_prefixlen;
+  }
+  if (state_ == State::kConnection) return -EISCONN;
+  if (!SetMd5Rule(options_listen_.md5, rule)) return -ENOENT;
+  if (listening()) world_.shard().passive_open().SetMd5Rule(handle_, rule);
+  return 0;
+}
+
+int Socket::SetRareTcpLevel(int name, int v, const void* raw, socklen_t length) {
   const bool closed = state_ == State::kFresh;
   switch (name) {
     case TCP_WINDOW_CLAMP:
@@ -231,6 +254,9 @@ int Socket::SetRareTcpLevel(int name, int v, const void*, socklen_t) {
       fast_open_connect_ = v != 0;
       remembered_[{IPPROTO_TCP, name}] = v;
       return 0;
+    case TCP_MD5SIG:
+    case TCP_MD5SIG_EXT:
+      return SetMd5(name, raw, length);
     case TCP_REPAIR:
       return -EPERM;
     default:

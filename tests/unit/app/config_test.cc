@@ -39,6 +39,7 @@ service = "http"
 [[listener]]
 port = 7
 service = "echo"
+md5 = ["198.18.0.1/32 between us", "2001:2::/48 six"]
 )";
 
 absl::StatusOr<ServerConfig> Parse(const std::string& text, std::vector<std::string> sets = {}) {
@@ -63,6 +64,13 @@ TEST(Config, TakesEveryKeyOfTheContract) {
   EXPECT_EQ(config->listeners[0].spec.backlog, 1024);
   EXPECT_TRUE(config->listeners[0].spec.cookie_ack_parking) << "of [stack]";
   EXPECT_EQ(config->listeners[1].spec.model, std::nullopt);
+  const Md5Rules& md5 = config->listeners[1].spec.md5;
+  ASSERT_EQ(md5.size(), 2u);
+  EXPECT_EQ(md5[0].peer, IpAddress::Parse("198.18.0.1"));
+  EXPECT_EQ(md5[0].prefix_length, 32);
+  EXPECT_EQ(std::string(md5[0].key.bytes.begin(), md5[0].key.bytes.begin() + md5[0].key.size),
+            "between us");
+  EXPECT_EQ(md5[1].prefix_length, 48);
 }
 
 TEST(Config, FilesOfTheTreeAreGood) {
@@ -128,6 +136,8 @@ TEST_P(ConfigRefuses, WithFileLineKeyAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Bad, ConfigRefuses,
     ::testing::Values(
+        Refused{"/32 between us", "/32", "listener[1].md5: must be the peers, a blank and a key"},
+        Refused{"198.18.0.1/32", "198.18.0.1/33", "listener[1].md5: must be the peers"},
         Refused{"mtu = 1500", "mtu = 15000", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = \"x\"", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = ", "a/b.toml:7: "},

@@ -166,7 +166,8 @@ TEST_P(LedgerTest, EverySegmentIsInExactlyOnePlace) {
   const std::set<DropReason> elsewhere = {
       DropReason::kSynNotUnicast,    DropReason::kSynNoRecord,     DropReason::kSynNoRoute,
       DropReason::kAckCookieOptions, DropReason::kAckNoConnection, DropReason::kAckNoRoute,
-      DropReason::kSynEndedByCookie, DropReason::kSynTimeWait};
+      DropReason::kSynEndedByCookie, DropReason::kSynTimeWait,     DropReason::kSynSignature,
+      DropReason::kAckSignature};
   for (size_t i = 0; i < kDropReasons; ++i) {
     const auto reason = static_cast<DropReason>(i);
     EXPECT_TRUE(rows_seen_.count(reason) + elsewhere.count(reason) > 0) << ToString(reason);

@@ -157,6 +157,31 @@ TEST_P(RequirementsTest, KeepaliveIsOffUnlessAskedForThenComesAfterTwoHours) {
   EXPECT_THAT(TakeOne(), AllOf(HasLength(0), HasSeq(O(-1))));
 }
 
+// MUST-48, MUST-49, SHLD-21, SHLD-22.
+TEST_P(RequirementsTest, TheApplicationSetsDiffServFieldAndHopLimit) {
+  listen_options_.tos = 0xb8;
+  listen_options_.hop_limit = 7;
+  Connection c = Open();
+  EXPECT_EQ(syn_ack_.tos, 0xb8);
+  const auto hop_limit_of = [&](const Bytes& frame) { return frame[v6_ ? 21 : 22]; };
+  c.Write("x");
+  Poll();
+  ASSERT_EQ(port_->sent_count(), 1u);
+  Bytes frame = port_->TakeSent();
+  EXPECT_EQ(ParseSent(frame)->tos, 0xb8);
+  EXPECT_EQ(hop_limit_of(frame), 7);
+  TcpOptionsSet options = listen_options_;
+  options.tos = 0x28;
+  options.hop_limit = 0;
+  c.SetOptions(options);
+  c.Write("y");
+  Give(Ack(1));
+  ASSERT_EQ(port_->sent_count(), 1u);
+  frame = port_->TakeSent();
+  EXPECT_EQ(ParseSent(frame)->tos, 0x28);
+  EXPECT_EQ(hop_limit_of(frame), 64);
+}
+
 // MUST-41: a passive open minds no other.
 TEST_P(RequirementsTest, OpensDoNotDisturbEachOther) {
   Connection first = Open();
