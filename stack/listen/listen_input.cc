@@ -67,6 +67,7 @@ PassiveOpen::Outcome PassiveOpen::OnListen(Segment& s, std::optional<Seq> time_w
   Listener* l = Find(s.tuple);
   if (l != nullptr) {
     CountSegment(l->counters, s);
+    if (!PassSigned(*l, s)) return {};
     if (s.IsRequest() && !s.Has(TcpFlags::kFin)) [[likely]]
       return OnSyn(*l, s, time_wait_iss);
     return AtListener(*l, s, time_wait_iss);
@@ -88,7 +89,6 @@ void PassiveOpen::OnTimeWaitRefusal(const Segment& syn) {
 // Cookies are looked for first: an ACK that completes a handshake nobody remembers comes here too.
 PassiveOpen::Outcome PassiveOpen::AtListener(Listener& l, Segment& s,
                                              std::optional<Seq> time_wait_iss, bool of_request) {
-  if (!PassSigned(l, s)) return {};
   if (s.Has(TcpFlags::kRst)) {
     const uint32_t parked = ParkedAt(s.tuple);
     if (parked != kNone && s.seq == parking_[parked].handshake.irs + 1)

@@ -53,7 +53,8 @@ bool TcpConnection::IsPlain(const Segment& s) const {
   if (options_in_use_.timestamps && s.options.timestamps &&
       static_cast<int32_t>(s.options.timestamps->value - ts_recent_) < 0)
     return false;
-  return has_owner_ && !HasOutOfOrder() && !ecn_.echo && !urgent_.marked;
+  return has_owner_ && !HasOutOfOrder() && !ecn_.echo && !urgent_.marked &&
+         md5_key_ == Md5Keys::kNone && !s.options.md5;
 }
 
 // Section 3.10.7.3.

@@ -337,6 +337,23 @@ TEST_P(OverflowTest, DataLaterCompletesWhatOverflowed) {
   EXPECT_EQ(children_.count(third.tuple), 1u);
 }
 
+// A request that nobody has acknowledged ends where its SYN-ACK cannot be sent again; this one's
+// client believes in the connection.
+TEST_P(OverflowTest, WithoutABufferItIsKept) {
+  const SentTcp third = ThirdOfTwo(ListenModel::kLinux, 80);
+  GiveSilently(FinalAck(third));
+  std::vector<void*> held;
+  Packet packet;
+  while (interface_->link().AllocateControl(&packet)) held.push_back(packet.handle);
+  Pass(Duration::Seconds(1));
+  EXPECT_EQ(port_.sent_count(), 0u);
+  EXPECT_EQ(L(listener_).half_open, 1u);
+  for (void* handle : held) pool_.Free(handle);
+  Accept(listener_);
+  Give(FinalAck(third).Data("GET"));
+  EXPECT_EQ(children_.count(third.tuple), 1u);
+}
+
 TEST_P(OverflowTest, AbortOnOverflowResets) {
   sysctls_.tcp_abort_on_overflow = 1;
   const SentTcp third = ThirdOfTwo(ListenModel::kLinux, 80);

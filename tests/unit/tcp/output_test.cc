@@ -158,6 +158,21 @@ TEST_P(OutputTest, ASmallWindowIsUsedWhenItIsHalfTheLargest) {
   EXPECT_THAT(TakeOne(), HasLength(400));
 }
 
+// A tail loss probe sends what is new, up to the last byte of the peer's window (RFC 8985 7.3).
+TEST_P(OutputTest, ATailLossProbeMayFillTheWindow) {
+  const uint16_t mss = v6_ ? 1440 : 1460;
+  options_.sysctls.tcp_wmem = {4096, 65536, 65536};
+  sack_ = true;
+  rtt_ = Duration::Millis(100);
+  window_ = static_cast<uint16_t>(11 * mss);
+  Connection c = Open();
+  EXPECT_EQ(c.Write(std::string(12u * mss, 'x')).bytes, 12u * mss);
+  Poll();
+  ASSERT_EQ(TakeSent().size(), 10u);
+  EXPECT_LE(UntilSent(Duration::Seconds(1)), Duration::Millis(250));
+  EXPECT_THAT(TakeOne(), AllOf(HasSeq(O(10 * mss)), HasLength(mss)));
+}
+
 TEST_P(OutputTest, AClosedWindowIsProbedAndItsOpeningUsed) {
   rtt_ = Duration::Millis(10);
   Connection c = Open();

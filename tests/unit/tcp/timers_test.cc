@@ -57,6 +57,20 @@ TEST_P(TimersTest, GivesUpAtTheUserTimeout) {
   EXPECT_NEAR(static_cast<double>((now_ - start).ms()), 5000, 200);
 }
 
+// Though the next timeout of the retransmission timer would come later.
+TEST_P(TimersTest, TheUserTimeoutHoldsFromTheFirstTimeoutOn) {
+  rtt_ = Duration::Millis(10);
+  listen_options_.user_timeout_ms = 500;
+  Connection c = Open();
+  c.Write("x");
+  Poll();
+  AdvanceBy(Duration::Millis(490));
+  EXPECT_EQ(app_.closed, 0);
+  EXPECT_EQ(Peek(c).recovery().timeouts(), 1u);
+  AdvanceBy(Duration::Millis(20));
+  EXPECT_EQ(app_.closed_why, Error::kTimedOut);
+}
+
 TEST_P(TimersTest, AnOrphanGivesUpSooner) {
   rtt_ = Duration::Millis(10);
   Connection c = Open();

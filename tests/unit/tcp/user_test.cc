@@ -458,6 +458,21 @@ TEST_P(IcmpTest, PacketTooBigResendsSmallerAtOnce) {
   EXPECT_TRUE(Peek(c).recovery().queue().empty());
 }
 
+TEST_P(IcmpTest, ASegmentTooLongByOneByteIsResentToo) {
+  Connection c = Open();
+  const size_t mss = v6_ ? 1440 : 1460;
+  c.Write(std::string(2 * mss, 'x'));
+  Poll();
+  EXPECT_EQ(TakeSent().size(), 2u);
+  Icmp(IcmpError::Kind::kPacketTooBig, O(0), 1499);
+  size_t resent = 0;
+  for (const SentTcp& s : TakeSent()) {
+    EXPECT_LT(s.payload.size(), mss);
+    resent += s.payload.size();
+  }
+  EXPECT_GE(resent, 2 * mss - 2);
+}
+
 TEST_P(IcmpTest, ThePathMtuHasAFloor) {  // RFC 5927
   Connection c = Open();
   c.Write("x");

@@ -109,6 +109,20 @@ TEST_F(ControllerTest, AWindowNotUsedDoesNotGrow) {
   }
 }
 
+// Within a window of data the most that was in flight counts; as much again begins no new one.
+TEST_F(ControllerTest, TheMostInFlightOfAWindowCounts) {
+  Init(CongestionAlgorithm::kReno);
+  control_.OnSendPass(una_, una_ + 8 * kMss, 4 * kMss, false);
+  EXPECT_FALSE(control_.is_cwnd_limited());
+  control_.OnSendPass(una_, una_ + 8 * kMss, 6 * kMss, false);
+  EXPECT_TRUE(control_.is_cwnd_limited());
+  control_.OnSendPass(una_ + kMss, una_ + 9 * kMss, 5 * kMss, false);
+  EXPECT_TRUE(control_.is_cwnd_limited());
+  control_.OnSendPass(una_ + kMss, una_ + 12 * kMss, 6 * kMss, false);
+  control_.OnSendPass(una_ + 9 * kMss, una_ + 12 * kMss, kMss, false);
+  EXPECT_FALSE(control_.is_cwnd_limited());
+}
+
 TEST_F(ControllerTest, SlowStartMayGrowToTwiceWhatWasInFlight) {
   Init(CongestionAlgorithm::kReno);
   control_.OnSendPass(una_, una_ + 6 * kMss, 6 * kMss, false);

@@ -54,6 +54,16 @@ TEST(CubicTest, BetaAndFastConvergence) {
   EXPECT_EQ(cubic.OnCongestion(kMss, kMss), 2 * kMss);  // never below two segments
 }
 
+// Slow start that ended without loss left no maximum: then 5% a round trip at least, as Linux.
+TEST(CubicTest, WithoutAMaximumItGrowsSteadily) {
+  Cubic cubic;
+  const Instant now = Instant::FromNanos(1'000'000'000);
+  EXPECT_LE(cubic.OnAck(now, 100 * kMss, kMss, kMss, Duration::Millis(100)), 20 * kMss);
+  cubic.OnCongestion(200 * kMss, kMss);
+  EXPECT_GT(cubic.OnAck(now, 140 * kMss, kMss, kMss, Duration::Millis(1)), 20 * kMss)
+      << "and slower towards one";
+}
+
 // A sender in congestion avoidance, one acknowledgment per segment, against RFC 9438's formulas in
 // double: at every moment the window must be the larger of W_cubic(t) and W_est.
 struct Path {

@@ -125,5 +125,22 @@ TEST(MinRttTest, HoldsTheMinimumOfTheWindowAndForgetsIt) {
   EXPECT_EQ(min.us(), 200u);
 }
 
+// When the minimum is too old the second best takes its place, then the third.
+TEST(MinRttTest, TheBestOfWhatIsLeftFollows) {
+  const Duration window = Duration::Seconds(300);
+  MinRtt min;
+  const auto update = [&](int64_t s, uint32_t us) { min.Update(At(s * 1000), us, window); };
+  update(0, 100);
+  update(80, 150);   // a quarter of the window on
+  update(160, 200);  // and half of it
+  update(170, 180);
+  update(299, 500);
+  EXPECT_EQ(min.us(), 100u);
+  update(301, 500);
+  EXPECT_EQ(min.us(), 150u);
+  update(381, 500);
+  EXPECT_EQ(min.us(), 180u);
+}
+
 }  // namespace
 }  // namespace usher
