@@ -24,6 +24,8 @@ uint32_t LossRecovery::sacked_segments() const {
 
 AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& in) {
   AckOutcome out;
+  if (TakeWhole(context, in, out)) [[likely]]
+    return out;
   Pass pass(context, in, out);
   pass.snd_una = Max(in.snd_una, in.ack);
   pass.una_advanced = in.ack > in.snd_una;
@@ -63,12 +65,42 @@ AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& i
   out.sacked_bytes = pass.delivery.sacked_bytes;
   out.delivered_bytes = pass.delivery.delivered_bytes;
   out.delivered_segments = pass.delivery.delivered_segments;
-  TakeRate(pass);
+  TakeRate(Micros::Of(context.now), pass.delivery.has_rate ? &pass.delivery.rate : nullptr, out);
   out.in_reduction = in_reduction();
   out.may_raise_cwnd =
       pass.delivery.data_acked || (reordering_ > context.settings.reordering && pass.data_sacked);
   out.retransmit = pass.retransmit && queue_.NextLost(context.pool) != kNoSegment;
   return out;
+}
+
+// The answer to a single transmission, which is all that is out, was sent once and arrived: a
+// dialogue's every acknowledgment. True: it was that, and is taken, with the outcome that the long
+// way would find.
+bool LossRecovery::TakeWhole(const RecoveryContext& context, const AckInput& in, AckOutcome& out) {
+  constexpr uint8_t kHarmless =
+      SentSegment::kFin | SentSegment::kAppLimited | SentSegment::kInTimeOrder;
+  if (state_ != RecoveryState::kOpen || queue_.empty() || queue_.head() != queue_.tail() ||
+      !in.sack.empty() || !sack_permitted_ || in.ece || tlp_out_)
+    return false;
+  const SentSegment& segment = context.pool[queue_.head()];
+  const Micros now = Micros::Of(context.now);
+  if (in.ack != segment.end() || segment.Has(static_cast<uint8_t>(~kHarmless)) ||
+      now < segment.sent_at)
+    return false;
+
+  timeouts_ = 0;
+  frto_wants_new_ = false;
+  SetTimer(SendTimer::kNone, Instant::Never());
+  rack_.Advance(segment.sent_at, segment.end(), now);
+  out.rtt = Duration::Micros(now - segment.sent_at);
+  rtt_.OnSample(context.settings, now, *out.rtt, in.ack, in.snd_nxt);
+  out.snd_una_advanced = out.may_raise_cwnd = true;
+  out.acked_bytes = out.delivered_bytes = out.prior_in_flight_bytes = segment.length;
+  out.delivered_segments = segment.segments;
+  const DeliveredSegment delivered(segment, segment.end());
+  TakeRate(now, &delivered, out);
+  queue_.RemoveOnly(context.pool);
+  return true;
 }
 
 // ---- What the acknowledgment says ----
@@ -151,26 +183,24 @@ void LossRecovery::TakeProbeAck(Pass& pass) {
   }
 }
 
-void LossRecovery::TakeRate(Pass& pass) {
-  const Delivery& delivery = pass.delivery;
-  RateSample& rate = pass.out.rate;
-  const Micros now = Micros::Of(pass.context.now);
-  delivered_ += delivery.delivered_bytes;
-  if (delivery.delivered_bytes > 0) delivered_at_ = now;
+// `newest`: what was delivered last, if anything was.
+void LossRecovery::TakeRate(Micros now, const DeliveredSegment* newest, AckOutcome& out) {
+  RateSample& rate = out.rate;
+  delivered_ += out.delivered_bytes;
+  if (out.delivered_bytes > 0) delivered_at_ = now;
   if (app_limited_until_ != 0 && static_cast<int32_t>(delivered_ - app_limited_until_) > 0) {
     app_limited_until_ = 0;
   }
-  rate.lost_bytes = pass.out.lost_bytes;
-  rate.prior_in_flight_bytes = pass.out.prior_in_flight_bytes;
-  if (!delivery.has_rate) return;
-  const DeliveredSegment& newest = delivery.rate;
-  first_sent_at_ = newest.sent_at;
-  const int32_t send_us = newest.sent_at - newest.first_sent_at;
-  const int32_t ack_us = delivered_at_ - newest.delivered_at;
-  rate.prior_delivered = newest.delivered;
-  rate.delivered_bytes = delivered_ - newest.delivered;
-  rate.app_limited = (newest.flags & SentSegment::kAppLimited) != 0;
-  rate.retransmitted = (newest.flags & SentSegment::kEverRetransmitted) != 0;
+  rate.lost_bytes = out.lost_bytes;
+  rate.prior_in_flight_bytes = out.prior_in_flight_bytes;
+  if (newest == nullptr) return;
+  first_sent_at_ = newest->sent_at;
+  const int32_t send_us = newest->sent_at - newest->first_sent_at;
+  const int32_t ack_us = delivered_at_ - newest->delivered_at;
+  rate.prior_delivered = newest->delivered;
+  rate.delivered_bytes = delivered_ - newest->delivered;
+  rate.app_limited = (newest->flags & SentSegment::kAppLimited) != 0;
+  rate.retransmitted = (newest->flags & SentSegment::kEverRetransmitted) != 0;
   rate.interval = Duration::Micros(std::max(send_us, ack_us));
   // Shorter than a round trip: a retransmission was believed delivered by its original's ACK.
   rate.valid = rate.interval.us() > 0 && rate.interval >= rtt_.min_rtt();

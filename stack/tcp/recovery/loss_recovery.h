@@ -256,10 +256,11 @@ class LossRecovery {
   bool TakeDsack(Pass& pass);
   bool IsValidSack(const Pass& pass, SeqRange block, bool is_dsack) const;
   // One acknowledgment, step by step (loss_recovery.cc).
+  bool TakeWhole(const RecoveryContext& context, const AckInput& in, AckOutcome& out);
   void TakeCumulativeAck(Pass& pass);
   void TakeRtt(Pass& pass);
   void TakeProbeAck(Pass& pass);
-  void TakeRate(Pass& pass);
+  void TakeRate(Micros now, const DeliveredSegment* newest, AckOutcome& out);
   void Decide(Pass& pass);
   bool LeaveState(Pass& pass);
   void DecideInRecovery(Pass& pass);

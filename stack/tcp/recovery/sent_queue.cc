@@ -49,12 +49,7 @@ void NoteDelivered(const SentSegment& segment, Seq end, bool sacked, Delivery& d
     last = segment.sent_at;
     has = true;
   }
-  const DeliveredSegment note{.end = end,
-                              .sent_at = segment.sent_at,
-                              .flags = segment.flags,
-                              .delivered = segment.delivered,
-                              .delivered_at = segment.delivered_at,
-                              .first_sent_at = segment.first_sent_at};
+  const DeliveredSegment note(segment, end);
   if (!delivery.has_rate ||
       SentAfter(note.sent_at, end, delivery.rate.sent_at, delivery.rate.end)) {
     delivery.has_rate = true;
@@ -369,6 +364,12 @@ void SentQueue::Acknowledge(SentSegmentPool& pool, Seq ack, uint32_t mss, Delive
       if (segment.segments == 0) SetSegments(segment, 1);
     }
   }
+}
+
+void SentQueue::RemoveOnly(SentSegmentPool& pool) {
+  pool.Free(head_);
+  head_ = tail_ = root_ = oldest_ = newest_ = lost_hint_ = kNoSegment;
+  segments_out_ = 0;
 }
 
 // Marks one record; false when it already was.

@@ -92,6 +92,15 @@ class SentSegmentPool {
 
 // What one record had to say when it was acknowledged or SACKed.
 struct DeliveredSegment {
+  DeliveredSegment() = default;
+  DeliveredSegment(const SentSegment& s, Seq up_to)
+      : end(up_to),
+        sent_at(s.sent_at),
+        flags(s.flags),
+        delivered(s.delivered),
+        delivered_at(s.delivered_at),
+        first_sent_at(s.first_sent_at) {}
+
   Seq end;
   Micros sent_at;     // its last transmission
   uint8_t flags = 0;  // as they were before this acknowledgment
@@ -193,6 +202,8 @@ class SentQueue {
   SegmentIndex NextLost(const SentSegmentPool& pool);
   // The same without remembering how far it looked.
   SegmentIndex FirstLost(const SentSegmentPool& pool) const;
+  // Takes off the only record, which is in flight and was never sent again.
+  void RemoveOnly(SentSegmentPool& pool);
   // Gives every record back.
   void Clear(SentSegmentPool& pool);
 

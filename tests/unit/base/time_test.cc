@@ -39,5 +39,27 @@ TEST(Instant, NeverIsLaterThanEveryInstant) {
   EXPECT_GT(Instant::Never(), Instant::FromNanos(0) + Duration::Seconds(9'000'000'000));
 }
 
+TEST(FrozenInstant, SaysWhatItsInstantSays) {
+  for (const int64_t ns :
+       {-5'999'999LL, -1LL, 0LL, 999'999LL, 1'000'000LL, 987'654'321'012'345LL}) {
+    const Instant t = Instant::FromNanos(ns);
+    FrozenInstant frozen;
+    frozen = t;
+    EXPECT_EQ(frozen, t);
+    EXPECT_EQ(frozen.us(), t.us());
+    EXPECT_EQ(frozen.ms(), t.ms());
+    EXPECT_EQ(MilliStamp::Of(frozen), MilliStamp::Of(t));
+    EXPECT_EQ(frozen + Duration::Millis(1), t + Duration::Millis(1));
+  }
+}
+
+TEST(MilliStamp, CountsFromAnEarlierOneOverTheWrap) {
+  const auto wrap = Instant::FromNanos((int64_t{1} << 32) * 1'000'000);
+  const auto before = MilliStamp::Of(wrap - Duration::Millis(3));
+  const auto after = MilliStamp::Of(wrap + Duration::Millis(4));
+  EXPECT_EQ(after.MillisAfter(before), 7u);
+  EXPECT_EQ(before.Before(wrap), Duration::Millis(3));
+}
+
 }  // namespace
 }  // namespace usher

@@ -68,6 +68,21 @@ TEST_F(SentQueueTest, AnEmptyQueueHoldsNothing) {
   EXPECT_EQ(Sack(1'000, 2'000).sacked_bytes, 0u);
 }
 
+TEST_F(SentQueueTest, TheOnlyRecordIsTakenOffWhole) {
+  for (int i = 0; i < 2; ++i) {
+    Append(3 * kMss);
+    queue_.RemoveOnly(pool_);
+    EXPECT_TRUE(queue_.empty());
+    EXPECT_EQ(queue_.oldest_sent(), kNoSegment);
+    EXPECT_EQ(queue_.segments_out(), 0u);
+    EXPECT_EQ(pool_.in_use(), 0u);
+    ExpectExactCounts(pool_, queue_);
+  }
+  Append(kMss);
+  Append(kMss);
+  EXPECT_EQ(Records(), 2u);
+}
+
 TEST_F(SentQueueTest, SynAndFinTakeASequenceNumberButAreNoSegmentOfTheirOwn) {
   Append(1, SentSegment::kSyn);
   Append(2 * kMss + 1, SentSegment::kFin);
