@@ -55,7 +55,6 @@ inline constexpr const char* kSharedSysctls[] = {
     "net.ipv4.ip_default_ttl",
 };
 
-// Set like the others, but no setting of usher's: PassiveOpen::SetFastOpenKeys.
 inline constexpr char kFastOpenKeySysctl[] = "net.ipv4.tcp_fastopen_key";
 // The one that both begin with, and another.
 inline constexpr const char* kFastOpenKeys[] = {"00010203-04050607-08090a0b-0c0d0e0f",

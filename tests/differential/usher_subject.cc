@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "stack/api/stack.h"
@@ -17,13 +16,6 @@ namespace {
 
 constexpr MacAddress kOurMac{{2, 0, 0, 0, 0, 1}};
 constexpr MacAddress kPeerMac{{2, 0, 0, 0, 0, 2}};
-
-// As Linux writes it: four words with dashes, the key's bytes as they lie in memory.
-SipKey FastOpenKey(const std::string& text) {
-  unsigned words[4] = {};
-  std::sscanf(text.c_str(), "%8x-%8x-%8x-%8x", &words[0], &words[1], &words[2], &words[3]);
-  return {words[0] | uint64_t{words[1]} << 32, words[2] | uint64_t{words[3]} << 32};
-}
 
 // The schedule makes the calls.
 struct Quiet final : Application {
@@ -64,13 +56,6 @@ class Usher final : public Subject {
   }
 
   void SetSysctl(const std::string& name, const std::string& value) override {
-    if (name == kFastOpenKeySysctl) {
-      const size_t comma = value.find(',');
-      std::optional<SipKey> backup;
-      if (comma != std::string::npos) backup = FastOpenKey(value.substr(comma + 1));
-      shard().passive_open().SetFastOpenKeys(FastOpenKey(value), backup);
-      return;
-    }
     Sysctls s = shard().sysctls();
     Set(s, name, value);
     shard().ApplySysctls(s);

@@ -62,7 +62,6 @@ void Socket::FollowSysctls() {
   Sysctls sysctls = world_.shard().sysctls();
   ReadSysctls(sysctls, world_.flags().sysctl_root);
   world_.shard().ApplySysctls(sysctls);
-  ReadFastOpenKeys(world_.shard().passive_open(), world_.flags().sysctl_root);
 }
 
 TcpConnection* Socket::connection() const {

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "stack/base/sysctl.h"
-#include "stack/listen/passive_open.h"
 
 namespace usher::packetdrill {
 
@@ -12,8 +11,5 @@ namespace usher::packetdrill {
 // cannot be stays as it is. Not those that are the machine's measure and not a script's: tcp_mem,
 // tcp_max_orphans, tcp_max_tw_buckets.
 void ReadSysctls(Sysctls& sysctls, const std::string& root);
-
-// tcp_fastopen_key, if it is set.
-void ReadFastOpenKeys(PassiveOpen& passive_open, const std::string& root);
 
 }  // namespace usher::packetdrill
