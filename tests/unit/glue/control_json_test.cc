@@ -83,9 +83,9 @@ TEST(ControlJson, EveryListenerCounterIsThere) {
   uint64_t n = 1;
   for (uint64_t* counter :
        {&c.syns, &c.acks, &c.requests, &c.syn_answered_again, &c.completed, &c.completed_by_cookie,
-        &c.completed_fast_open, &c.accepted, &c.migrated_in, &c.listen_overflows,
-        &c.listen_drops, &c.req_q_full_do_cookies, &c.req_q_full_drop, &c.syncookies_sent,
-        &c.syncookies_recv, &c.syncookies_failed, &c.parked})
+        &c.completed_fast_open, &c.accepted, &c.migrated_in, &c.listen_overflows, &c.listen_drops,
+        &c.req_q_full_do_cookies, &c.req_q_full_drop, &c.syncookies_sent, &c.syncookies_recv,
+        &c.syncookies_failed, &c.parked})
     *counter = UINT64_MAX - n++;
   const Json counters = ToJson(l)["counters"];
   EXPECT_EQ(counters.size(), n - 1);
