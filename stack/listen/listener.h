@@ -58,7 +58,7 @@ struct ListenerCounters {
   uint64_t parked = 0;  // ACKs put into the parking table
   DropLedger drops;
 
-  void Add(const ListenerCounters& other);
+  void Add(const ListenerCounters& c);
 };
 
 // Lives in a slot of PassiveOpen's pool.

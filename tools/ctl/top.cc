@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "tools/ctl/commands.h"
 
 namespace usher::ctl {
@@ -128,7 +129,7 @@ void AddListeners(const TopSample& now, bool color, std::vector<std::string>* li
         Colored(Bar(l.half_open, l.half_open_capacity, kBarWidth), l.half_open,
                 l.half_open_capacity, color),
         syn, Colored(Bar(l.queue, l.queue_limit, kBarWidth), l.queue, l.queue_limit, color), queue,
-        l.held_back_by));
+        absl::StrReplaceAll(l.held_back_by, {{"tcp_max_syn_backlog", "syn_backlog"}})));
   }
 }
 

@@ -136,8 +136,8 @@ TEST_P(ConfigRefuses, WithFileLineKeyAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Bad, ConfigRefuses,
     ::testing::Values(
-        Refused{"/32 between us", "/32", "listener[1].md5: must be the peers, a blank and a key"},
-        Refused{"198.18.0.1/32", "198.18.0.1/33", "listener[1].md5: must be the peers"},
+        Refused{"/32 between us", "/32", "listener.1.md5: must be the peers, a blank and a key"},
+        Refused{"198.18.0.1/32", "198.18.0.1/33", "listener.1.md5: must be the peers"},
         Refused{"mtu = 1500", "mtu = 15000", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = \"x\"", "a/b.toml:7: interface.0.mtu: must be a whole number"},
         Refused{"mtu = 1500", "mtu = ", "a/b.toml:7: "},
