@@ -36,7 +36,7 @@ def test():
             with case(name):
                 lab.set_link({**settings, 'seed': number})
                 with ThreadPoolExecutor() as pool:  # timeouts are waited for side by side
-                    for done in [pool.submit(step, lab, version) for version in (4, 6)
+                    for done in [pool.submit(step, lab, version, LENGTH) for version in (4, 6)
                                  for step in (Lab.down, Lab.up_and_back)]:
                         done.result()
                 did = lab.set_link({})
