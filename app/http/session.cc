@@ -224,7 +224,8 @@ void HttpSession::BeginRequest(Instant now) {
 }
 
 // Returns how many bytes of `in` belong to the head. Stops where a line begins with white space
-// (obs-fold, RFC 9112 section 5.2): the parser would take it, others would not.
+// (obs-fold, RFC 9112 section 5.2) and at a CR without LF (section 2.2): the parser would take
+// them, others would not.
 size_t HttpSession::ScanHead(std::span<const uint8_t> in) {
   size_t i = 0;
   while (i < in.size()) {
@@ -232,11 +233,24 @@ size_t HttpSession::ScanHead(std::span<const uint8_t> in) {
     switch (line_) {
       case Line::kInside: {
         const void* lf = std::memchr(in.data() + i, '\n', in.size() - i);
-        if (lf == nullptr) return in.size();
-        i = static_cast<size_t>(static_cast<const uint8_t*>(lf) - in.data()) + 1;
-        line_ = Line::kStart;
+        const size_t end = lf == nullptr
+                               ? in.size()
+                               : static_cast<size_t>(static_cast<const uint8_t*>(lf) - in.data());
+        if (const void* cr = std::memchr(in.data() + i, '\r', end - i); cr != nullptr) {
+          i = static_cast<size_t>(static_cast<const uint8_t*>(cr) - in.data()) + 1;
+          line_ = Line::kCr;
+        } else {
+          if (lf == nullptr) return in.size();
+          i = end + 1;
+          line_ = Line::kStart;
+        }
         break;
       }
+      case Line::kCr:
+        line_ = c == '\n' ? Line::kStart : Line::kBad;
+        if (line_ == Line::kBad) return i;
+        ++i;
+        break;
       case Line::kStart:
         if (c == '\n') {
           line_ = Line::kEnd;

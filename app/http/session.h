@@ -147,7 +147,7 @@ class HttpSession {
     kDelay,
   };
   // Where the scan for the end of the head stands.
-  enum class Line : uint8_t { kInside, kStart, kStartCr, kEnd, kBad };
+  enum class Line : uint8_t { kInside, kCr, kStart, kStartCr, kEnd, kBad };
 
   static const http_parser_settings& ParserSettings();
   template <int (HttpSession::*kMember)(std::string_view)>
