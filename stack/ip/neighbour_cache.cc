@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "stack/base/check.h"
+#include "stack/base/short_cuts.h"
 #include "stack/wire/bytes.h"
 
 namespace usher {
@@ -62,7 +63,8 @@ NeighbourCache::Handle NeighbourCache::Find(const IpAddress& address) const {
 
 NeighbourCache::Handle NeighbourCache::FindOrCreate(Instant now, const IpAddress& address) {
   // Most paths end at one router.
-  if (IsCurrent(last_found_) && entries_[last_found_ & index_mask_].address == address)
+  if (kShortCuts && IsCurrent(last_found_) &&
+      entries_[last_found_ & index_mask_].address == address)
     return last_found_;
   uint32_t index = IndexOf(address);
   if (index == kNil) index = Create(now, address, kResolving);

@@ -1,6 +1,7 @@
 // What an acknowledgment does: loss detection, congestion control, the send buffer.
 #include <array>
 
+#include "stack/base/short_cuts.h"
 #include "stack/tcp/connection.h"
 
 namespace usher {
@@ -60,7 +61,7 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   probes_out_ = 0;
   keepalive_probes_out_ = 0;
   last_ack_received_ = MilliStamp::Of(ctx.now);
-  if (s.ack == snd_una_ && s.options.sack_count == 0 && control_.AtRest()) {
+  if (kShortCuts && s.ack == snd_una_ && s.options.sack_count == 0 && control_.AtRest()) {
     // It acknowledges nothing: the peer only sends.
     send_new_first_ = false;
   } else {

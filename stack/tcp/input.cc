@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "stack/base/check.h"
+#include "stack/base/short_cuts.h"
 #include "stack/tcp/connection.h"
 
 namespace usher {
@@ -16,7 +17,7 @@ constexpr Duration kSynAgainSoon = Duration::Millis(8);  // Linux: two ticks
 }  // namespace
 
 void TcpConnection::Receive(TcpContext& ctx, Segment& s) {
-  if (IsPlain(s)) [[likely]] {
+  if (kShortCuts && IsPlain(s)) [[likely]] {
     UpdateTsRecent(ctx, s);
     TakeAck(ctx, s);
     if (s.payload_length != 0) QueueInOrder(ctx, s);
@@ -53,8 +54,8 @@ bool TcpConnection::IsPlain(const Segment& s) const {
   if (options_in_use_.timestamps && s.options.timestamps &&
       static_cast<int32_t>(s.options.timestamps->value - ts_recent_) < 0)
     return false;
-  return has_owner_ && !HasOutOfOrder() && !ecn_.echo && !urgent_.marked &&
-         md5_key_ == Md5Keys::kNone && !s.options.md5;
+  return has_owner_ && !HasOutOfOrder() && !urgent_.marked && md5_key_ == Md5Keys::kNone &&
+         !s.options.md5;
 }
 
 // Section 3.10.7.3.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "stack/base/short_cuts.h"
 #include "stack/tcp/connection.h"
 #include "stack/tcp/reset.h"
 #include "stack/tcp/window.h"
@@ -165,7 +166,7 @@ void TcpConnection::SendData(TcpContext& ctx) {
     }
     sent_new = true;
     sent_data |= next.length != 0;
-    if (!HasUnsent()) {
+    if (kShortCuts && !HasUnsent()) {
       next.limit = SendLimit::kApplication;
       break;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "stack/base/short_cuts.h"
 #include "stack/tcp/recovery/recovery_pass.h"
 
 namespace usher {
@@ -24,7 +25,7 @@ uint32_t LossRecovery::sacked_segments() const {
 
 AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& in) {
   AckOutcome out;
-  if (TakeWhole(context, in, out)) [[likely]]
+  if (kShortCuts && TakeWhole(context, in, out)) [[likely]]
     return out;
   Pass pass(context, in, out);
   pass.snd_una = Max(in.snd_una, in.ack);
