@@ -250,15 +250,17 @@ class Loader {
         errors_->Add(&node, path, "dots must be in quotes: \"net.core.somaxconn\" = 4096");
         return;
       }
-      const absl::Status status =
-          SetSysctl(out->runtime.stack.sysctls, name, SysctlText(node, path));
+      const std::string text = SysctlText(node, path);
+      absl::Status status = SetSysctl(out->runtime.stack.sysctls, name, text);
+      if (status.ok() && text.empty())  // not even Linux's sysctl(8) takes that for a value
+        status = absl::InvalidArgumentError("has no value");
       if (status.ok()) continue;
       std::string what(status.message());
       if (what.starts_with(name + ": ")) what.erase(0, name.size() + 2);
       const std::string meant = status.code() == absl::StatusCode::kNotFound
                                     ? NearestName(name, SysctlNames())
                                     : std::string();
-      if (!meant.empty()) absl::StrAppend(&what, "; did you mean ", meant, "?");
+      if (!meant.empty() && meant != name) absl::StrAppend(&what, "; did you mean ", meant, "?");
       errors_->Add(&node, path, what);
     }
   }

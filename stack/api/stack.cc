@@ -41,12 +41,14 @@ class Stack::Worker final : public ShardEvents {
 
 namespace {
 
-// What bounds memory is divided among the shards; 0 stays "not set".
+// What bounds memory is divided among the shards; 0 stays "not set", and below 0 is no number.
 Sysctls ShareOf(Sysctls sysctls, uint32_t count) {
-  const auto n = static_cast<int32_t>(count);
+  const auto share = [count](int32_t whole) {
+    return whole < 0 ? whole : static_cast<int32_t>((int64_t{whole} + count - 1) / count);
+  };
   for (uint64_t& pages : sysctls.tcp_mem) pages = (pages + count - 1) / count;
-  sysctls.tcp_max_tw_buckets = (sysctls.tcp_max_tw_buckets + n - 1) / n;
-  sysctls.tcp_max_orphans = (sysctls.tcp_max_orphans + n - 1) / n;
+  sysctls.tcp_max_tw_buckets = share(sysctls.tcp_max_tw_buckets);
+  sysctls.tcp_max_orphans = share(sysctls.tcp_max_orphans);
   return sysctls;
 }
 

@@ -31,15 +31,17 @@ struct Entry {
 };
 
 constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
+constexpr int64_t kIntMin = std::numeric_limits<int32_t>::min();
 constexpr int64_t kByteMax = 255;  // Linux stores these in a byte, without a closer check
 constexpr int64_t kMaxSeconds = kIntMax / 1000;  // Linux counts these in ticks, up to 1000 a second
+constexpr int64_t kMaxUnsignedSeconds = std::numeric_limits<uint32_t>::max() / 1000;
 
 constexpr const char* kCongestionControls[] = {"bbr", "cubic", "dctcp", "reno"};
 
-// Sorted by name. Ranges are what Linux 6.18 was seen to accept. DEVIATION(Linux): where it lets an
-// int that counts or measures something become negative, unchecked, 0 is the least here; and more
-// numbers than a setting has are an error, not ignored. A first Fast Open key of zeros, which is
-// what a namespace without one shows, leaves the keys as they are.
+// Sorted by name. Ranges are what Linux 6.18 was seen to accept (tests/differential/errno-table
+// compares them), negative numbers where it tests none included. DEVIATION(Linux): a Fast Open key
+// that begins well but does not end so is an error. A first Fast Open key of zeros, which is what a
+// namespace without one shows, leaves the keys as they are.
 using S = Sysctls;
 constexpr Entry kEntries[] = {
     {"net.core.rmem_max", &S::rmem_max, 2304, kIntMax},
@@ -51,30 +53,30 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.icmp_ratelimit", &S::icmp_ratelimit, 0, kIntMax},
     {"net.ipv4.ip_default_ttl", &S::ip_default_ttl, 1, 255},
     {"net.ipv4.ip_local_port_range", &S::ip_local_port_range, 1024, 65'535},
-    {"net.ipv4.ipfrag_time", &S::ipfrag_time, 0, kMaxSeconds},
+    {"net.ipv4.ipfrag_time", &S::ipfrag_time, -kMaxSeconds, kMaxSeconds},
     {"net.ipv4.tcp_abort_on_overflow", &S::tcp_abort_on_overflow, 0, kByteMax},
     {"net.ipv4.tcp_adv_win_scale", &S::tcp_adv_win_scale, -31, 31},
     {"net.ipv4.tcp_app_win", &S::tcp_app_win, 0, 31},
     {"net.ipv4.tcp_autocorking", &S::tcp_autocorking, 0, 1},
-    {"net.ipv4.tcp_base_mss", &S::tcp_base_mss, 0, kIntMax},
-    {"net.ipv4.tcp_challenge_ack_limit", &S::tcp_challenge_ack_limit, 0, kIntMax},
+    {"net.ipv4.tcp_base_mss", &S::tcp_base_mss, kIntMin, kIntMax},
+    {"net.ipv4.tcp_challenge_ack_limit", &S::tcp_challenge_ack_limit, kIntMin, kIntMax},
     {"net.ipv4.tcp_congestion_control", &S::tcp_congestion_control, 0, 0},
     {"net.ipv4.tcp_dsack", &S::tcp_dsack, 0, kByteMax},
     {"net.ipv4.tcp_early_retrans", &S::tcp_early_retrans, 0, 4},
     {"net.ipv4.tcp_ecn", &S::tcp_ecn, 0, 2},
     {"net.ipv4.tcp_ecn_fallback", &S::tcp_ecn_fallback, 0, 1},
-    {"net.ipv4.tcp_fastopen", &S::tcp_fastopen, 0, kIntMax},
+    {"net.ipv4.tcp_fastopen", &S::tcp_fastopen, kIntMin, kIntMax},
     {"net.ipv4.tcp_fastopen_key", &S::tcp_fastopen_key, 0, 0},
-    {"net.ipv4.tcp_fin_timeout", &S::tcp_fin_timeout, 0, kMaxSeconds},
+    {"net.ipv4.tcp_fin_timeout", &S::tcp_fin_timeout, -kMaxSeconds, kMaxSeconds},
     {"net.ipv4.tcp_frto", &S::tcp_frto, 0, kByteMax},
     {"net.ipv4.tcp_invalid_ratelimit", &S::tcp_invalid_ratelimit, 0, kIntMax},
-    {"net.ipv4.tcp_keepalive_intvl", &S::tcp_keepalive_intvl, 0, kMaxSeconds},
+    {"net.ipv4.tcp_keepalive_intvl", &S::tcp_keepalive_intvl, -kMaxSeconds, kMaxSeconds},
     {"net.ipv4.tcp_keepalive_probes", &S::tcp_keepalive_probes, 0, kByteMax},
-    {"net.ipv4.tcp_keepalive_time", &S::tcp_keepalive_time, 0, kMaxSeconds},
-    {"net.ipv4.tcp_max_orphans", &S::tcp_max_orphans, 0, kIntMax},
+    {"net.ipv4.tcp_keepalive_time", &S::tcp_keepalive_time, -kMaxSeconds, kMaxSeconds},
+    {"net.ipv4.tcp_max_orphans", &S::tcp_max_orphans, kIntMin, kIntMax},
     {"net.ipv4.tcp_max_reordering", &S::tcp_max_reordering, 1, kIntMax},
-    {"net.ipv4.tcp_max_syn_backlog", &S::tcp_max_syn_backlog, 0, kIntMax},
-    {"net.ipv4.tcp_max_tw_buckets", &S::tcp_max_tw_buckets, 0, kIntMax},
+    {"net.ipv4.tcp_max_syn_backlog", &S::tcp_max_syn_backlog, kIntMin, kIntMax},
+    {"net.ipv4.tcp_max_tw_buckets", &S::tcp_max_tw_buckets, kIntMin, kIntMax},
     {"net.ipv4.tcp_mem", &S::tcp_mem, 0, std::numeric_limits<int64_t>::max()},
     {"net.ipv4.tcp_migrate_req", &S::tcp_migrate_req, 0, 1},
     {"net.ipv4.tcp_min_snd_mss", &S::tcp_min_snd_mss, 48, 65'535},
@@ -86,8 +88,8 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.tcp_orphan_retries", &S::tcp_orphan_retries, 0, kByteMax},
     {"net.ipv4.tcp_pacing_ca_ratio", &S::tcp_pacing_ca_ratio, 0, 1000},
     {"net.ipv4.tcp_pacing_ss_ratio", &S::tcp_pacing_ss_ratio, 0, 1000},
-    {"net.ipv4.tcp_probe_interval", &S::tcp_probe_interval, 0, kIntMax},
-    {"net.ipv4.tcp_probe_threshold", &S::tcp_probe_threshold, 0, kIntMax},
+    {"net.ipv4.tcp_probe_interval", &S::tcp_probe_interval, 0, kMaxUnsignedSeconds},
+    {"net.ipv4.tcp_probe_threshold", &S::tcp_probe_threshold, kIntMin, kIntMax},
     {"net.ipv4.tcp_recovery", &S::tcp_recovery, 0, kByteMax},
     {"net.ipv4.tcp_reordering", &S::tcp_reordering, 1, kIntMax, &S::tcp_max_reordering},
     {"net.ipv4.tcp_retries1", &S::tcp_retries1, 0, kByteMax},
@@ -104,7 +106,7 @@ constexpr Entry kEntries[] = {
     {"net.ipv4.tcp_synack_retries", &S::tcp_synack_retries, 0, kByteMax},
     {"net.ipv4.tcp_syncookies", &S::tcp_syncookies, 0, kByteMax},
     {"net.ipv4.tcp_timestamps", &S::tcp_timestamps, 0, kByteMax},
-    {"net.ipv4.tcp_tso_rtt_log", &S::tcp_tso_rtt_log, 0, 31},
+    {"net.ipv4.tcp_tso_rtt_log", &S::tcp_tso_rtt_log, 0, kByteMax},
     {"net.ipv4.tcp_tw_reuse", &S::tcp_tw_reuse, 0, 2},
     {"net.ipv4.tcp_window_scaling", &S::tcp_window_scaling, 0, kByteMax},
     {"net.ipv4.tcp_wmem", &S::tcp_wmem, 1, kIntMax},
@@ -131,18 +133,21 @@ absl::Status BadValue(const Entry& entry, const std::string& value, const std::s
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 
-// The numbers in `text`; false if something else stands there.
-bool ParseNumbers(const std::string& text, std::vector<int64_t>* out) {
-  for (const char* p = text.c_str();;) {
+// The first numbers in `text`, `most` at most; what follows them after a blank is not looked at.
+// False if something else stands among them.
+bool ParseNumbers(const std::string& text, size_t most, std::vector<int64_t>* out) {
+  const char* const text_end = text.c_str() + text.size();
+  for (const char* p = text.c_str(); out->size() < most;) {
     while (IsBlank(*p)) ++p;
-    if (*p == '\0') return p == text.c_str() + text.size();  // no zero byte within
+    if (p == text_end) return true;
     char* end = nullptr;
     errno = 0;
     const int64_t number = std::strtoll(p, &end, 0);
-    if (end == p || errno != 0 || (*end != '\0' && !IsBlank(*end))) return false;
+    if (*p == '+' || end == p || errno != 0 || (end != text_end && !IsBlank(*end))) return false;
     out->push_back(number);
     p = end;
   }
+  return true;
 }
 
 std::string AllowedNumbers(const Entry& entry, size_t count) {
@@ -155,7 +160,7 @@ template <class T>
 absl::Status SetNumbers(const Entry& entry, const std::string& value, T* target, size_t count) {
   std::vector<int64_t> numbers;
   const auto in_range = [&entry](int64_t n) { return n >= entry.min && n <= entry.max; };
-  if (!ParseNumbers(value, &numbers) || numbers.empty() || numbers.size() > count ||
+  if (!ParseNumbers(value, count, &numbers) || numbers.empty() ||
       !std::all_of(numbers.begin(), numbers.end(), in_range)) {
     return BadValue(entry, value, AllowedNumbers(entry, count));
   }
@@ -174,9 +179,9 @@ absl::Status Set(const Entry& entry, const std::string& value, std::array<T, 3>&
   return SetNumbers(entry, value, target.data(), target.size());
 }
 
-// A range: both numbers, in order.
+// A range: its numbers in order.
 absl::Status Set(const Entry& entry, const std::string& value, std::array<int32_t, 2>& target) {
-  std::array<int32_t, 2> range = {0, 0};
+  std::array<int32_t, 2> range = target;
   absl::Status status = SetNumbers(entry, value, range.data(), range.size());
   if (!status.ok()) return status;
   if (range[0] > range[1]) {
@@ -196,7 +201,7 @@ std::string Trimmed(const std::string& value) {
 }
 
 absl::Status Set(const Entry& entry, const std::string& value, std::string& target) {
-  const std::string name = Trimmed(value);
+  const std::string name = value.substr(0, value.find('\n'));
   std::string allowed;
   for (const char* known : kCongestionControls) {
     if (name == known) {
@@ -205,7 +210,7 @@ absl::Status Set(const Entry& entry, const std::string& value, std::string& targ
     }
     absl::StrAppend(&allowed, allowed.empty() ? "" : " ", known);
   }
-  return BadValue(entry, value, allowed);
+  return absl::NotFoundError(BadValue(entry, value, allowed).message());
 }
 
 // Four words in hex, of one to eight digits, with dashes between.
@@ -260,6 +265,7 @@ std::string Get(const std::array<T, kCount>& values) {
 absl::Status SetSysctl(Sysctls& sysctls, const std::string& name, const std::string& value) {
   const Entry* found = Find(name);
   if (found == nullptr) return UnknownName(name);
+  if (value.empty()) return absl::OkStatus();
   Entry entry = *found;
   if (entry.at_most != nullptr) entry.max = sysctls.*entry.at_most;
   return std::visit([&](auto field) { return Set(entry, value, sysctls.*field); }, entry.field);

@@ -34,14 +34,17 @@ struct Sysctls {
   int32_t rmem_max = 4'194'304;  // bytes; a window scale is chosen for this much at least
 
   // net.ipv4: listening
-  int32_t tcp_max_syn_backlog = 0;  // 0: the server takes max(128, connections / 128)
-  int32_t tcp_syncookies = 1;       // 0 never, 1 when half-open is full, 2 always
+  // 0: the server takes max(128, connections / 128). Below 0: the largest there is as the bound of
+  // a SYN table; without cookies next to none.
+  int32_t tcp_max_syn_backlog = 0;
+  int32_t tcp_syncookies = 1;  // 0 never, 1 when half-open is full, 2 always
   int32_t tcp_synack_retries = 5;
   int32_t tcp_abort_on_overflow = 0;
   int32_t tcp_migrate_req = 0;
   int32_t tcp_fastopen = 1;  // bits: 1 client, 2 server, 0x200 without cookie, 0x400 all listeners
   FastOpenKeys tcp_fastopen_key;
-  int32_t tcp_max_tw_buckets = 0;  // 0: the server takes max_connections
+  int32_t tcp_max_tw_buckets =
+      0;  // 0: the server takes max_connections; below 0: no limit but that
 
   // net.ipv4: retries and timers
   int32_t tcp_syn_retries = 6;
@@ -49,10 +52,10 @@ struct Sysctls {
   int32_t tcp_retries1 = 3;
   int32_t tcp_retries2 = 15;
   int32_t tcp_orphan_retries = 0;     // 0: 8
-  int32_t tcp_max_orphans = 0;        // 0: the server takes max_connections / 2
-  int32_t tcp_fin_timeout = 60;       // seconds in FIN-WAIT-2 without an owner
-  int32_t tcp_keepalive_time = 7200;  // seconds
-  int32_t tcp_keepalive_intvl = 75;   // seconds
+  int32_t tcp_max_orphans = 0;        // 0: the server takes max_connections / 2; below 0: none
+  int32_t tcp_fin_timeout = 60;       // seconds in FIN-WAIT-2 without an owner, if above 3.5 RTO
+  int32_t tcp_keepalive_time = 7200;  // seconds; below 0: a time that does not come
+  int32_t tcp_keepalive_intvl = 75;   // likewise
   int32_t tcp_keepalive_probes = 9;
   int32_t tcp_rto_min_us = 200'000;
   int32_t tcp_rto_max_ms = 120'000;
@@ -115,11 +118,13 @@ struct Sysctls {
   int32_t icmp_msgs_burst = 50;
 };
 
-// Sets the setting called `name` ("net.ipv4.tcp_sack"; slashes for dots do as well) from its text
-// as sysctl(8) writes it: numbers, decimal or 0x..., blanks between several; of a list of three the
-// last ones may be left out and stay; keys as "0-1-2-3" in hex, the backup after a comma. NotFound:
-// no such name. InvalidArgument: not such a value; the message gives the allowed range. Then
-// nothing is changed.
+// Sets the setting called `name` ("net.ipv4.tcp_sack"; slashes for dots do as well) as writing
+// `value` to its file in /proc/sys does on Linux: numbers, decimal, octal (010) or 0x..., blanks
+// between several; of a list the last ones may be left out and stay; what follows the last one
+// after a blank is not looked at; nothing at all changes nothing. Keys as "0-1-2-3" in hex, the
+// backup after a comma. NotFound: no such name, or (ENOENT on Linux too) no such congestion
+// control. InvalidArgument: not such a value; the message gives the allowed range. Then nothing is
+// changed, where Linux may have changed the first of several numbers.
 absl::Status SetSysctl(Sysctls& sysctls, const std::string& name, const std::string& value);
 
 // The value as sysctl(8) prints it, several numbers with tabs between. NotFound: no such name.

@@ -119,6 +119,14 @@ bool Egress::IsLocal(const IpAddress& address) const {
   return false;
 }
 
+bool Egress::IsOurBroadcast(const IpAddress& address) const {
+  if (!address.is_v4()) return false;
+  if (address.is_broadcast()) return true;
+  for (const Interface* interface : interfaces_)
+    if (interface->addresses().IsSubnetBroadcast4(address.v4())) return true;
+  return false;
+}
+
 bool Egress::checksums_by_port(const Path& path) const {
   return (interfaces_[path.interface]->link().tx_flags() & kTxTcpChecksum) != 0;
 }

@@ -87,6 +87,8 @@ class Egress {
 
   // True if `address` is one of ours, on any interface.
   bool IsLocal(const IpAddress& address) const;
+  // 255.255.255.255, or the broadcast address of one of our subnets.
+  bool IsOurBroadcast(const IpAddress& address) const;
 
   // True if the port of `path` computes TCP checksums: the payload need not be summed.
   bool checksums_by_port(const Path& path) const;

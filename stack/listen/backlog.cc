@@ -88,8 +88,8 @@ BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int ma
 }
 
 BacklogLimits WithoutCookies(BacklogLimits limits, int max_syn_backlog) {
-  const auto syn_most = static_cast<uint32_t>(max_syn_backlog);
-  const uint32_t most = syn_most - (syn_most >> 2) + 1;
+  const int64_t wanted = int64_t{max_syn_backlog} - (max_syn_backlog >> 2) + 1;
+  const auto most = static_cast<uint32_t>(std::max<int64_t>(wanted, 0));
   if (most > limits.half_open_capacity) return limits;
   limits.held_back_by = static_cast<uint8_t>(
       HeldBackBy::kMaxSynBacklog | (most == limits.half_open_capacity ? limits.held_back_by : 0));

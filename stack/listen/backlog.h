@@ -40,12 +40,14 @@ struct BacklogLimits {
   uint8_t held_back_by = HeldBackBy::kBacklog;
 };
 
-// What listen(backlog) means under `model`. A backlog is compared as unsigned, so a negative one
-// becomes somaxconn (bsd: 0). somaxconn >= 0 and max_syn_backlog >= 0, as sysctl ensures.
+// What listen(backlog) means under `model`. Backlog and max_syn_backlog are compared as unsigned,
+// so that a negative backlog becomes somaxconn (bsd: 0), and a negative max_syn_backlog holds
+// nothing back. somaxconn >= 0, as sysctl ensures.
 BacklogLimits ClampBacklog(ListenModel model, int backlog, int somaxconn, int max_syn_backlog);
 
 // What holds with tcp_syncookies = 0, but for bsd: the last quarter of max_syn_backlog is kept for
-// peers known to be alive, of which this stack knows none, so no more requests than that are added.
+// peers known to be alive, of which this stack knows none, so no more requests than that are added
+// (and none at all where max_syn_backlog is below -1).
 BacklogLimits WithoutCookies(BacklogLimits limits, int max_syn_backlog);
 
 // How many places of its queue a listener has: completed connections (bsd: half-open ones too;

@@ -93,7 +93,10 @@ uint16_t PassiveOpen::EphemeralPort(const ListenSpec& spec) {
 
 Error PassiveOpen::Listen(const ListenSpec& spec, Handle* out) {
   if (spec.syncnt > kMaxSynCount) return Error::kInvalid;
-  if (!IsWildcard(spec.address) && !context_.egress.IsLocal(spec.address))
+  if (spec.address.is_multicast() && !spec.address.is_v4()) return Error::kInvalid;
+  // As Linux: the many that an IPv4 address may stand for may be listened at, though no TCP comes.
+  if (!IsWildcard(spec.address) && !spec.address.is_multicast() &&
+      !context_.egress.IsLocal(spec.address) && !context_.egress.IsOurBroadcast(spec.address))
     return Error::kAddressNotAvailable;
   uint16_t port = spec.port;
   if (port == 0) port = EphemeralPort(spec);

@@ -78,7 +78,8 @@ class PassiveOpen {
   PassiveOpen& operator=(const PassiveOpen&) = delete;
 
   // ---- The user's calls ----
-  // bind() and listen(). kInvalid: syncnt above 127. kAddressNotAvailable: not ours.
+  // bind() and listen(). kInvalid: syncnt above 127, or IPv6 multicast. kAddressNotAvailable: not
+  // ours.
   // kAddressInUse: another listener has that name (and not both said reuseport), or no ephemeral
   // port is left. kNoBuffers: no listener slot left.
   Error Listen(const ListenSpec& spec, Handle* out);

@@ -36,9 +36,14 @@ constexpr uint32_t kExternalPieces = 65536;
 // the rings of each take about 3 MiB.
 uint32_t RingSize(uint32_t shards) { return std::clamp(std::bit_floor(2048 / shards), 64u, 256u); }
 
+// Below 0 tcp_max_tw_buckets is no limit; the table still has one.
+uint32_t TimeWaitRecordsFor(const ShardOptions& o) {
+  const int32_t most = o.sysctls.tcp_max_tw_buckets;
+  return most < 0 ? o.max_connections : static_cast<uint32_t>(most);
+}
+
 uint32_t FlowsFor(const ShardOptions& o) {
-  return o.max_connections + o.passive_open.max_requests +
-         2 * static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
+  return o.max_connections + o.passive_open.max_requests + 2 * TimeWaitRecordsFor(o);
 }
 
 RecoverySettings RecoveryFrom(const Sysctls& s) {
@@ -75,11 +80,10 @@ void ResolveSysctls(Sysctls& s, uint32_t max_connections) {
 }
 
 uint64_t Shard::MemoryNeeded(const ShardOptions& o) {
-  const auto tw = static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets);
   return ObjectPool<TcpConnection>::BytesFor(o.max_connections) +
          ObjectPool<OutOfOrderQueue>::BytesFor(ReassembliesFor(o.max_connections)) +
          2 * TimerWheel::BytesFor(o.max_connections) + 2 * SlotQueue::BytesFor(o.max_connections) +
-         TimeWaitTable::BytesFor(tw) +
+         TimeWaitTable::BytesFor(TimeWaitRecordsFor(o)) +
          SendBlockPool::BytesFor(SendBlocksFor(o.max_connections, o.sysctls), kExternalPieces) +
          size_t{SentSegmentsFor(o.max_connections, o.sysctls)} * sizeof(SentSegment) +
          Md5Keys::BytesFor() + SynTable::BytesFor(o.passive_open.max_requests) +
@@ -100,7 +104,7 @@ Shard::Shard(const ShardOptions& o, RandomSource& random)
       connections_(o.max_connections),
       events_due_(o.max_connections),
       output_due_(o.max_connections),
-      time_wait_(static_cast<uint32_t>(o.sysctls.tcp_max_tw_buckets)),
+      time_wait_(TimeWaitRecordsFor(o)),
       demux_(FlowsFor(o), random),
       context_{.now = Instant(),
                .egress = egress_,

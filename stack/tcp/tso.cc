@@ -17,7 +17,7 @@ uint32_t TcpConnection::SegmentsAtOnce(const TcpContext& ctx, uint32_t segment) 
   if (most < 2 * segment || urgent_.sending || md5_key_ != Md5Keys::kNone) return 1;
   uint64_t bytes = control_.pacing_rate(Recovery(ctx)) / 1024;
   const RttEstimator& rtt = control_.recovery().rtt();
-  const int64_t halvings = rtt.min_rtt().us() >> ctx.sysctls.tcp_tso_rtt_log;
+  const int64_t halvings = rtt.min_rtt().us() >> std::min(ctx.sysctls.tcp_tso_rtt_log, 63);
   if (rtt.has_sample() && halvings < 32) bytes += most >> halvings;
   const uint64_t segments =
       std::max<uint64_t>(bytes / segment, static_cast<uint64_t>(ctx.sysctls.tcp_min_tso_segs));

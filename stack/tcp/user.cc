@@ -399,7 +399,7 @@ void TcpConnection::Orphan(TcpContext& ctx) {
   life_deadline_ = Instant::Never();
   ++ctx.orphans;
   counted_orphan_ = true;
-  if (ctx.orphans > static_cast<uint32_t>(ctx.sysctls.tcp_max_orphans)) {
+  if (int64_t{ctx.orphans} > ctx.sysctls.tcp_max_orphans) {
     ctx.counters.Add(Counter::TcpExtTCPAbortOnMemory);
     SendRst(ctx);
     Die(ctx, Error::kAborted);

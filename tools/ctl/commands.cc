@@ -53,6 +53,8 @@ absl::Status RunSysctl(Client& client, const std::vector<std::string>& arguments
     const size_t equals = argument.find('=');
     Json request = {{"command", "sysctl-get"}};
     if (equals != std::string::npos) {
+      if (equals + 1 == argument.size())
+        return absl::InvalidArgumentError(absl::StrCat("sysctl: '", argument, "' has no value"));
       request["command"] = "sysctl-set";
       request["name"] = Dotted(argument.substr(0, equals));
       request["value"] = argument.substr(equals + 1);

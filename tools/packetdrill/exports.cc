@@ -60,7 +60,9 @@ void Free(void* userdata) { delete static_cast<Machine*>(userdata); }
 
 int NewSocket(void* userdata, int domain, int type, int protocol) {
   return Enter(userdata, [&](Machine& m, World::Lock&) {
+    constexpr int kKinds = 11;  // of which Linux knows
     const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (kind < 0 || kind >= kKinds || protocol < 0) return -EINVAL;
     if (domain != AF_INET && domain != AF_INET6) return -EAFNOSUPPORT;
     if (kind != SOCK_STREAM) return -ESOCKTNOSUPPORT;
     if (protocol != 0 && protocol != IPPROTO_TCP) return -EPROTONOSUPPORT;

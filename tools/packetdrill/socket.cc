@@ -25,13 +25,23 @@ bool Overlap(const IpAddress& a, bool a_v6_only, const IpAddress& b, bool b_v6_o
 
 // ---- Names ----
 
-bool SocketNames::Conflicts(const Socket& s, const Endpoint& name) const {
-  return std::any_of(sockets_.begin(), sockets_.end(), [&](const Socket* other) {
-    if (other == &s || !other->bound() || other->bound()->port != name.port) return false;
-    if (s.reuse_port() && other->reuse_port()) return false;
-    if (s.reuse_address() && other->reuse_address() && !other->listening()) return false;
-    return Overlap(name.address, s.v6_only(), other->bound()->address, other->v6_only());
+void SocketNames::Leave(const Socket& s, const FourTuple& connection) {
+  left_.push_back({connection, s.reuse_address(), s.reuse_port()});
+}
+
+bool SocketNames::Conflicts(World& world, const Socket& s, const Endpoint& name) {
+  std::erase_if(left_, [&](const Left& l) { return !world.Has(l.connection); });
+  const bool held = std::any_of(left_.begin(), left_.end(), [&](const Left& l) {
+    if (l.connection.local_port != name.port) return false;
+    if ((s.reuse_port() && l.reuse_port) || (s.reuse_address() && l.reuse_address)) return false;
+    return Overlap(name.address, s.v6_only(), l.connection.local, false);
   });
+  return held || std::any_of(sockets_.begin(), sockets_.end(), [&](const Socket* other) {
+           if (other == &s || !other->bound() || other->bound()->port != name.port) return false;
+           if (s.reuse_port() && other->reuse_port()) return false;
+           if (s.reuse_address() && other->reuse_address() && !other->listening()) return false;
+           return Overlap(name.address, s.v6_only(), other->bound()->address, other->v6_only());
+         });
 }
 
 uint16_t SocketNames::EphemeralPort(World& world, const Socket& s, const IpAddress& address) {
@@ -39,7 +49,7 @@ uint16_t SocketNames::EphemeralPort(World& world, const Socket& s, const IpAddre
   const auto count = static_cast<uint32_t>(high - low + 1);
   for (uint32_t i = 0; i < count; ++i) {
     const auto port = static_cast<uint16_t>(static_cast<uint32_t>(low) + next_++ % count);
-    if (!Conflicts(s, {address, port})) return port;
+    if (!Conflicts(world, s, {address, port})) return port;
   }
   return 0;
 }
@@ -107,11 +117,13 @@ bool Socket::SendShut() const {
 int Socket::Bind(const sockaddr* address, socklen_t length) {
   Endpoint name;
   if (const int e = ReadSockaddr(domain_, address, length, &name); e != 0) return e;
-  if (state_ != State::kFresh || bound_) return -EINVAL;
+  // A connection that is over has given up the port that it did not choose.
+  const bool over = state_ == State::kConnection && tcp_state() == TcpState::kClosed;
+  if ((state_ != State::kFresh && !over) || (bound_ && !(over && port_chosen_))) return -EINVAL;
   if (domain_ == AF_INET6 && v6_only() && name.address.is_v4()) return -EINVAL;
-  if (name.address.is_multicast() || name.address.is_broadcast()) return -EADDRNOTAVAIL;
+  if (name.address.is_multicast() && !name.address.is_v4()) return -EINVAL;
   if (name.port == 0) name.port = names_.EphemeralPort(world_, *this, name.address);
-  if (name.port == 0 || names_.Conflicts(*this, name)) return -EADDRINUSE;
+  if (name.port == 0 || names_.Conflicts(world_, *this, name)) return -EADDRINUSE;
   // Which addresses are the host's is the script's to say.
   world_.AddAddress(name.address);
   bound_ = name;
@@ -131,7 +143,7 @@ int Socket::Listen(int backlog) {
   FollowSysctls();
   if (state_ == State::kListening)
     return -ToErrno(shard.passive_open().SetBacklog(handle_, backlog));
-  if (state_ == State::kConnection && tcp_state() != TcpState::kClosed) return -EINVAL;
+  if (state_ == State::kConnection) return -EINVAL;
   if (!bound_) {
     const IpAddress any = domain_ == AF_INET ? IpAddress::V4(0) : IpAddress();
     if (const int e = BindEphemeral(any); e != 0) return e;
@@ -175,11 +187,14 @@ int Socket::Accept(World::Lock& lock, sockaddr* address, socklen_t* length,
   socket->handle_ = child;
   socket->bound_ = Endpoint{c->tuple().local, c->tuple().local_port};
   socket->peer_ = Endpoint{c->tuple().remote, c->tuple().remote_port};
+  socket->port_chosen_ = true;
   socket->connect_reported_ = true;
   socket->reuse_address_ = reuse_address_;
   socket->options_ = c->options();
   socket->options_listen_.reuseport = options_listen_.reuseport;
   socket->options_listen_.v6_only = options_listen_.v6_only;
+  socket->options_listen_.syncnt = options_listen_.syncnt;
+  socket->save_syn_ = save_syn_;
   socket->inq_ = inq_;
   socket->zerocopy_ = zerocopy_;
   if (zerocopy_) world_.Watch(socket.get());
@@ -209,7 +224,7 @@ int Socket::Connect(World::Lock& lock, const sockaddr* address, socklen_t length
     if (Connecting() && nonblocking) return -EALREADY;
     return WaitConnected(lock, !nonblocking);
   }
-  if (state_ == State::kConnection && tcp_state() != TcpState::kClosed) return -EISCONN;
+  if (state_ == State::kConnection) return -EISCONN;
   if (deferred_) return -EISCONN;
   Endpoint to;
   if (const int e = CheckPeer(address, length, &to); e != 0) return e;
@@ -354,6 +369,7 @@ int Socket::Shutdown(int how) {
 
 void Socket::Close(World::Lock& lock) {
   TcpConnection* c = connection();
+  if (c != nullptr && c->state() != TcpState::kClosed) names_.Leave(*this, c->tuple());
   if (state_ == State::kListening) {
     world_.shard().CloseListener(handle_);
   } else if (c != nullptr) {

@@ -25,13 +25,21 @@ class SocketNames {
  public:
   void Add(Socket* s) { sockets_.push_back(s); }
   void Remove(Socket* s) { std::erase(sockets_, s); }
+  // `s` goes, its connection does not, and keeps the name (TIME-WAIT too).
+  void Leave(const Socket& s, const FourTuple& connection);
   // Whether `s` may not be bound to `name`.
-  bool Conflicts(const Socket& s, const Endpoint& name) const;
+  bool Conflicts(World& world, const Socket& s, const Endpoint& name);
   // A free port for `s` at `address`; 0: none.
   uint16_t EphemeralPort(World& world, const Socket& s, const IpAddress& address);
 
  private:
+  struct Left {
+    FourTuple connection;
+    bool reuse_address;
+    bool reuse_port;
+  };
   std::vector<Socket*> sockets_;
+  std::vector<Left> left_;
   uint32_t next_ = 0;
 };
 
@@ -152,6 +160,7 @@ class Socket final : public File, public World::Owner {
   // Options.
   TcpOptionsSet options_;
   ListenSpec options_listen_;  // of what only a listener heeds
+  uint8_t save_syn_ = 0;       // TCP_SAVE_SYN
   bool reuse_address_ = false;
   bool inq_ = false;
   bool fast_open_connect_ = false;    // TCP_FASTOPEN_CONNECT

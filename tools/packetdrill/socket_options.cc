@@ -48,6 +48,7 @@ uint32_t BufferSize(int asked, int most, int least) {
 // ---- set ----
 
 int Socket::SetOption(int level, int name, const void* value, socklen_t length) {
+  if (static_cast<int>(length) < 0) return -EINVAL;
   if (level == SOL_SOCKET) return SetSocketLevel(name, value, length);
   if (level == IPPROTO_TCP) {
     if (name == TCP_CONGESTION) {
@@ -166,7 +167,7 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
       if (listening()) passive.SetSynCount(handle_, v);
       break;
     case TCP_LINGER2:
-      options_.linger2_s = static_cast<int16_t>(InRange(v, 0, kMostLinger2Seconds) ? v : -1);
+      options_.linger2_s = static_cast<int16_t>(std::clamp(v, -1, kMostLinger2Seconds));
       break;
     case TCP_DEFER_ACCEPT:
       options_listen_.defer_accept_s = static_cast<uint32_t>(std::max(v, 0));
@@ -178,11 +179,13 @@ int Socket::SetTcpLevel(int name, int v, const void* raw, socklen_t length) {
       break;
     case TCP_FASTOPEN:
       if (v < 0 || (!closed && !listening())) return -EINVAL;
-      options_listen_.fastopen_qlen = static_cast<uint32_t>(v);
+      options_listen_.fastopen_qlen =
+          static_cast<uint32_t>(std::min(v, world_.shard().sysctls().somaxconn));
       if (listening()) passive.SetFastOpen(handle_, v);
       return 0;
     case TCP_SAVE_SYN:
       if (!InRange(v, 0, 2)) return -EINVAL;
+      save_syn_ = static_cast<uint8_t>(v);  // 2: with the link's header, and this link has none
       options_listen_.save_syn = v != 0;
       if (listening()) passive.SetSaveSyn(handle_, v != 0);
       return 0;
@@ -238,7 +241,7 @@ int Socket::SetRareTcpLevel(int name, int v, const void* raw, socklen_t length) 
       if (v != 0 && (v & 1) == 0) world_.shard().SetQuickAck(handle_, false);
       return 0;
     case TCP_FASTOPEN_NO_COOKIE:
-      if (!InRange(v, 0, 1)) return -EINVAL;
+      if (!InRange(v, 0, 1) || (!closed && !listening())) return -EINVAL;
       fast_open_no_cookie_ = v != 0;
       remembered_[{IPPROTO_TCP, name}] = v;
       return 0;
@@ -273,7 +276,7 @@ int Socket::SetIpLevel(int level, int name, const void* value, socklen_t length)
   else
     return -EINVAL;
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
-    if (bound_) return -EINVAL;
+    if (bound_ || length < sizeof v) return -EINVAL;
     options_listen_.v6_only = v != 0;
     return 0;
   }
@@ -294,14 +297,17 @@ int Socket::SetIpLevel(int level, int name, const void* value, socklen_t length)
 // ---- get ----
 
 int Socket::GetOption(int level, int name, void* value, socklen_t* length) {
-  if (static_cast<int>(*length) < 0) return -EINVAL;
+  const bool ipv6 = level == IPPROTO_IPV6 && domain_ == AF_INET6;
+  if (level != SOL_SOCKET && level != IPPROTO_TCP && level != IPPROTO_IP && !ipv6)
+    return domain_ == AF_INET ? -EOPNOTSUPP : -ENOPROTOOPT;
+  if (static_cast<int>(*length) < 0 && !ipv6) return -EINVAL;
   std::vector<uint8_t> bytes;
-  int result = -ENOPROTOOPT;
+  int result = 0;
   if (level == SOL_SOCKET)
     result = GetSocketLevel(name, &bytes);
   else if (level == IPPROTO_TCP)
     result = GetTcpLevel(name, &bytes, length);
-  else if (level == IPPROTO_IP || level == IPPROTO_IPV6)
+  else
     result = GetIpLevel(level, name, &bytes);
   if (result != 0) return result;
   *length = std::min(*length, static_cast<socklen_t>(bytes.size()));
@@ -433,7 +439,7 @@ int Socket::GetTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* length) 
       PutInt(out, static_cast<int>(options_listen_.fastopen_qlen));
       return 0;
     case TCP_SAVE_SYN:
-      PutInt(out, options_listen_.save_syn ? 1 : 0);
+      PutInt(out, save_syn_);
       return 0;
     case TCP_NOTSENT_LOWAT:
       PutInt(out, static_cast<int>(notsent_lowat_));

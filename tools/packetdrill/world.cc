@@ -76,6 +76,16 @@ World::World(const Flags& flags)
 
 World::~World() = default;
 
+bool World::Has(const FourTuple& connection) {
+  bool found = false;
+  shard_->ForEachConnection([&](const TcpConnection& c) {
+    found |= c.state() != TcpState::kClosed && c.tuple() == connection;
+  });
+  const TimeWaitTable& time_wait = shard_->time_wait();
+  time_wait.ForEach([&](uint32_t i) { found |= time_wait.TupleOf(i) == connection; });
+  return found;
+}
+
 void World::AddAddress(const IpAddress& address) {
   if (address.is_unspecified() || address.is_multicast() || address.is_broadcast()) return;
   if (std::find(addresses_.begin(), addresses_.end(), address) != addresses_.end()) return;

@@ -47,6 +47,8 @@ class World final : public ShardEvents {
   Instant now() const { return now_; }
   const Flags& flags() const { return flags_; }
   const FlowLedger& flows() const { return port_.flows(); }
+  // Whether there is a connection of that name, or what is left of one.
+  bool Has(const FourTuple& connection);
   // Makes `address` ours.
   void AddAddress(const IpAddress& address);
   // The address to speak from to `remote`, where the script has bound none.

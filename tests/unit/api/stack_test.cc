@@ -189,6 +189,23 @@ TEST_P(StackTest, SizesAreSharedAmongTheShards) {
   }
 }
 
+// As on Linux, where nothing tests the range: no limit, and none.
+TEST_P(StackTest, SizesBelowZeroAreNoSizes) {
+  options_.max_connections = 8;
+  options_.sysctls.tcp_max_orphans = -5;
+  options_.sysctls.tcp_max_tw_buckets = -1;
+  options_.sysctls.tcp_max_syn_backlog = -1;
+  Make();
+  for (uint32_t i = 0; i < 2; ++i) {
+    Shard& s = stack_->shard(i);
+    EXPECT_EQ(s.sysctls().tcp_max_orphans, -5);
+    EXPECT_EQ(s.sysctls().tcp_max_tw_buckets, -1);
+    EXPECT_EQ(s.sysctls().tcp_max_syn_backlog, -1);
+  }
+  Echo server;
+  EXPECT_TRUE(stack_->Listen({.port = 7}, server).ok());
+}
+
 TEST_P(StackTest, ThereIsNoStackWithoutShardsOrShardWithoutInterface) {
   EXPECT_EQ(Stack::Create(options_, {}, random_).status().code(),
             absl::StatusCode::kInvalidArgument);

@@ -160,6 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"net.core.somaxconn", "somaxconn", "did you mean net.core.somaxconn?"},
         Refused{"\"net.core.somaxconn\"", "net.core.somaxconn", "dots must be in quotes"},
         Refused{"= 100\n", "= -1\n", "bad value '-1', allowed: 0 to"},
+        Refused{"= 100\n", "= \"\"\n", "a/b.toml:16: sysctl.net.core.somaxconn: has no value"},
         Refused{"\"linux\"", "\"linus\"",
                 "a/b.toml:22: listener.0.listen_model: 'linus' is none of linux-classic"},
         Refused{"address = \"::\"", "address = \"10.1.1.1\"",

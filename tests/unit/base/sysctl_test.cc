@@ -68,7 +68,7 @@ TEST(Sysctl, FastOpenKeysAreReadAndShownAsLinuxDoes) {
   EXPECT_EQ(*GetSysctl(s, name), two);
   EXPECT_EQ(s.tcp_fastopen_key.primary[1], 0x04050607u);
   EXPECT_EQ((*s.tcp_fastopen_key.backup)[3], 0x1c1d1e1fu);
-  for (const char* bad : {"", "1", "1-2-3", "1-2-3-", "1-2-3-4-5", "1-2-3-4,", "1-2-3-4,5-6-7",
+  for (const char* bad : {" ", "1", "1-2-3", "1-2-3-", "1-2-3-4-5", "1-2-3-4,", "1-2-3-4,5-6-7",
                           "1-2-3-4,5-6-7-8,9-a-b-c", "123456789-2-3-4", "1-2-3-g", "1 2 3 4",
                           "-1-2-3-4", "1-2-3-4 x", ",1-2-3-4", "0x1-2-3-4"}) {
     const absl::Status status = SetSysctl(s, name, bad);
@@ -110,7 +110,10 @@ TEST(Sysctl, RangesHoldAtBothEnds) {
       {"net.ipv4.tcp_min_snd_mss", {"48", "65535"}, {"47", "65536"}},
       {"net.ipv4.tcp_rto_max_ms", {"1000", "120000"}, {"999", "120001"}},
       {"net.ipv4.tcp_notsent_lowat", {"0", "4294967295"}, {"-1", "4294967296"}},
-      {"net.ipv4.tcp_keepalive_time", {"0", "2147483"}, {"-1", "2147484"}},
+      {"net.ipv4.tcp_keepalive_time", {"-2147483", "2147483"}, {"-2147484", "2147484"}},
+      {"net.ipv4.tcp_max_syn_backlog",
+       {"-2147483648", "2147483647"},
+       {"-2147483649", "2147483648"}},
       {"net.ipv4.ip_local_port_range", {"1024 1024", "1024 65535"}, {"1023 2000", "1024 65536"}},
       {"net.ipv4.tcp_reordering", {"1", "300"}, {"0", "301"}},
       {"net.ipv4.tcp_wmem", {"1 1 1", "1 1 2147483647"}, {"0 1 1", "1 1 2147483648"}},
@@ -139,8 +142,10 @@ TEST(Sysctl, BadValuesSayWhatIsAllowed) {
   Sysctls s;
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_syn_retries", "0").message()),
             "net.ipv4.tcp_syn_retries: bad value '0', allowed: 1 to 127");
-  EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.tcp_congestion_control", "vegas").message()),
+  const absl::Status vegas = SetSysctl(s, "net.ipv4.tcp_congestion_control", "vegas");
+  EXPECT_EQ(std::string(vegas.message()),
             "net.ipv4.tcp_congestion_control: bad value 'vegas', allowed: bbr cubic dctcp reno");
+  EXPECT_TRUE(absl::IsNotFound(vegas)) << "ENOENT on Linux";
   EXPECT_EQ(std::string(SetSysctl(s, "net.ipv4.ip_local_port_range", "9000 8000").message()),
             "net.ipv4.ip_local_port_range: bad value '9000 8000', allowed: 2 numbers from 1024 to "
             "65535, the "
@@ -149,9 +154,9 @@ TEST(Sysctl, BadValuesSayWhatIsAllowed) {
 
 TEST(Sysctl, TextThatIsNoNumberIsRefused) {
   Sysctls s;
-  for (const std::string& value :
-       {std::string(), std::string(" "), std::string("x"), std::string("1x"), std::string("1 2"),
-        std::string("0x"), std::string("1\0", 2), std::string("99999999999999999999")}) {
+  for (const std::string& value : {std::string(" "), std::string("x"), std::string("1x"),
+                                   std::string("+1"), std::string("- 1"), std::string("0x"),
+                                   std::string("1\0", 2), std::string("99999999999999999999")}) {
     EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_retries2", value).ok()) << value;
   }
   EXPECT_EQ(s.tcp_retries2, 15);
@@ -161,12 +166,24 @@ TEST(Sysctl, NumbersAreReadAsLinuxReadsThem) {
   Sysctls s;
   EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", " 0x602\n").ok());
   EXPECT_EQ(s.tcp_fastopen, 0x602);
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", "010").ok());
+  EXPECT_EQ(s.tcp_fastopen, 8);
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", "3 x").ok()) << "nobody looks behind the last";
+  EXPECT_EQ(s.tcp_fastopen, 3);
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_fastopen", "").ok()) << "nothing is written";
+  EXPECT_EQ(s.tcp_fastopen, 3);
   EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_rmem", "5000 \t 6000").ok());  // the third stays
   EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t33554432");
-  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 2 3 4").ok());
-  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 x").ok());
-  EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "2000").ok());
-  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "5000\t6000\t33554432");
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_rmem", "1 2 3 4").ok());
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "1\t2\t3");
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "4 x").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_rmem", "4 5 0").ok());
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.tcp_rmem"), "1\t2\t3");
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.ip_local_port_range", "2000").ok());
+  EXPECT_EQ(*GetSysctl(s, "net.ipv4.ip_local_port_range"), "2000\t60999");
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.ip_local_port_range", "61000").ok());
+  EXPECT_FALSE(SetSysctl(s, "net.ipv4.tcp_congestion_control", " reno").ok());
+  EXPECT_TRUE(SetSysctl(s, "net.ipv4.tcp_congestion_control", "reno\n").ok());
 }
 
 }  // namespace

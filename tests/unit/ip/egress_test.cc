@@ -252,6 +252,12 @@ TEST_F(EgressTest, PacketsLeaveByTheInterfaceThatHasTheirSource) {
   ASSERT_TRUE(egress_->FindSource(Ip("10.1.5.5"), &source));
   EXPECT_EQ(source, Ip("10.1.0.2"));
   EXPECT_TRUE(egress_->IsLocal(Ip("10.1.0.2")));
+  EXPECT_FALSE(egress_->IsOurBroadcast(Ip("10.1.0.2")));
+  EXPECT_TRUE(egress_->IsOurBroadcast(Ip("255.255.255.255")));
+  EXPECT_TRUE(egress_->IsOurBroadcast(Ip("10.1.255.255")));
+  EXPECT_TRUE(egress_->IsOurBroadcast(Ip("198.19.255.255")));
+  EXPECT_FALSE(egress_->IsOurBroadcast(Ip("10.2.255.255")));
+  EXPECT_FALSE(egress_->IsOurBroadcast(Ip("ff02::1")));
 }
 
 TEST_F(EgressTest, ProgressConfirmsTheNeighbour) {

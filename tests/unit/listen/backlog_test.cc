@@ -47,6 +47,9 @@ constexpr Row kRows[] = {
     {kLinux, -1, 4096, 8192, 4096, 4097, HeldBackBy::kSomaxconn},
     {kLinux, INT_MIN, 4096, 8192, 4096, 4097, HeldBackBy::kSomaxconn},
     {kBsd, -1, 128, 8192, 0, 1, HeldBackBy::kBacklog},
+    // So is a negative tcp_max_syn_backlog.
+    {kClassic, 512, 4096, -1, 512, 1024, HeldBackBy::kBacklog},
+    {kClassic, 4096, 4096, INT_MIN, 4096, 8192, HeldBackBy::kBacklog | HeldBackBy::kSomaxconn},
     // Linux today: tcp_max_syn_backlog does not size anything.
     {kLinux, 5, 128, 8192, 5, 6, HeldBackBy::kBacklog},
     {kLinux, 0, 128, 8192, 0, 1, HeldBackBy::kBacklog},
@@ -109,6 +112,12 @@ TEST(BacklogTest, WithoutCookiesTheLastQuarterIsKept) {
   EXPECT_EQ(WithoutCookies(equal, 128).half_open_capacity, 97u);
   EXPECT_EQ(HeldBackBy::ToString(WithoutCookies(equal, 128).held_back_by),
             "backlog,tcp_max_syn_backlog");
+  // Linux compares max_syn_backlog - qlen with max_syn_backlog >> 2, signed.
+  EXPECT_EQ(WithoutCookies(wide, 0).half_open_capacity, 1u);
+  EXPECT_EQ(WithoutCookies(wide, -1).half_open_capacity, 1u);
+  EXPECT_EQ(WithoutCookies(wide, -2).half_open_capacity, 0u);
+  EXPECT_EQ(WithoutCookies(wide, INT_MIN).half_open_capacity, 0u);
+  EXPECT_EQ(WithoutCookies(wide, INT_MAX).half_open_capacity, 4097u);
 }
 
 TEST(BacklogTest, DealtPlacesAddUpToTheWhole) {

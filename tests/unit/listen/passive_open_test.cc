@@ -102,6 +102,17 @@ TEST_P(PassiveOpenTest, NamesInUseAreRefused) {
   }
 }
 
+// As Linux: a listener that nobody reaches, except where IPv6 forbids it.
+TEST_P(PassiveOpenTest, AddressesOfManyAreTakenAsLinuxTakesThem) {
+  Handle handle;
+  EXPECT_EQ(passive_->Listen({.address = Ip("ff02::1"), .port = 80}, &handle), Error::kInvalid);
+  EXPECT_EQ(passive_->Listen({.address = Ip("224.0.0.1"), .port = 80}, &handle), Error::kNone);
+  EXPECT_EQ(passive_->Listen({.address = Ip("255.255.255.255"), .port = 80}, &handle),
+            Error::kNone);
+  EXPECT_EQ(passive_->Listen({.address = Ip("240.0.0.1"), .port = 80}, &handle),
+            Error::kAddressNotAvailable);
+}
+
 TEST_P(PassiveOpenTest, BadSpecsAreRefused) {
   Handle handle;
   EXPECT_EQ(

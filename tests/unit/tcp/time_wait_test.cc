@@ -109,6 +109,13 @@ TEST_P(TimeWaitTest, BeyondTheBucketsNoRecordIsKept) {
   ExpectNothingLeft();
 }
 
+TEST_P(TimeWaitTest, BelowZeroBucketsAreNoLimit) {
+  options_.sysctls.tcp_max_tw_buckets = -1;
+  Enter();
+  EXPECT_EQ(Records(), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPTimeWaitOverflow), 0u);
+}
+
 // ---- FIN-WAIT-2 as a record ----
 
 class FinWait2Test : public TimeWaitTest {

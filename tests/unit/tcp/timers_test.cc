@@ -154,6 +154,17 @@ TEST_P(TimersTest, KeepaliveProbesAndGivesUp) {
   EXPECT_EQ(Count(Counter::TcpExtTCPKeepAlive), 4u);
 }
 
+// As on Linux, where the time becomes one of weeks.
+TEST_P(TimersTest, AKeepaliveTimeBelowZeroDoesNotCome) {
+  options_.sysctls.tcp_keepalive_time = -1;
+  listen_options_.keepalive = true;
+  Connection c = Open();
+  TakeSent();
+  AdvanceBy(Duration::Seconds(30 * 24 * 3600));
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_EQ(Count(Counter::TcpExtTCPKeepAlive), 0u);
+}
+
 TEST_P(TimersTest, DataPutsKeepaliveOff) {
   listen_options_.keepalive = true;
   listen_options_.keepalive_time_s = 10;
@@ -212,6 +223,20 @@ TEST_P(TimersTest, AnOrphanInFinWait2LivesAsARecordForFinTimeout) {
   AdvanceBy(Duration::Seconds(19));
   EXPECT_EQ(shard().time_wait().size(), 1u);
   AdvanceBy(Duration::Seconds(2));
+  EXPECT_EQ(shard().time_wait().size(), 0u);
+}
+
+// Linux tests no range, and waits for 3.5 RTO at least.
+TEST_P(TimersTest, AFinTimeoutBelowZeroIsTheShortest) {
+  options_.sysctls.tcp_fin_timeout = -1;
+  Connection c = Open();
+  c.Close();
+  Poll();
+  Give(Ack(1));
+  ASSERT_EQ(shard().time_wait().size(), 1u);
+  AdvanceBy(Duration::Millis(600));
+  EXPECT_EQ(shard().time_wait().size(), 1u);
+  AdvanceBy(Duration::Millis(400));
   EXPECT_EQ(shard().time_wait().size(), 0u);
 }
 

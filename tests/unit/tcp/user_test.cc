@@ -236,6 +236,15 @@ TEST_P(UserTest, TooManyOrphansAreReset) {
   EXPECT_EQ(Count(Counter::TcpExtTCPAbortOnMemory), 1u);
 }
 
+TEST_P(UserTest, BelowZeroOrphansEveryOneIsTooMany) {
+  options_.sysctls.tcp_max_orphans = -1;
+  Connection c = Open();
+  c.Close();
+  Poll();
+  EXPECT_THAT(TakeOne(), HasFlags("RA"));
+  EXPECT_EQ(Count(Counter::TcpExtTCPAbortOnMemory), 1u);
+}
+
 TEST_P(UserTest, StaleHandlesAreTold) {
   Connection c = Open();
   c.Abort();
