@@ -100,6 +100,7 @@ class Interface final : private NeighbourHost {
 
   // Hands queued frames to the port. Egress::Flush does this for all interfaces.
   void Flush() { link_.Flush(); }
+  bool wants_flush() const { return link_.wants_flush(); }
 
   // Configures a neighbour's link address for good. False if there is no place for it.
   bool SetPermanentNeighbour(Instant now, const IpAddress& address, const MacAddress& mac) {

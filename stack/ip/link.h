@@ -87,6 +87,8 @@ class Link {
     if (tx_end_ != tx_begin_) Push();
   }
   uint32_t backlog() const { return tx_end_ - tx_begin_; }
+  // Something waits for Flush, and not for a port that was full.
+  bool wants_flush() const { return tx_end_ != tx_begin_ && !stalled_; }
 
  private:
   bool NoBuffer();

@@ -547,7 +547,11 @@ Instant Shard::NextDeadline() const {
   if (!events_due_.empty() || !output_due_.empty() || mailbox_.pending()) return context_.now;
   Instant first = std::min({connection_timers_.NextDeadline(), owner_timers_.NextDeadline(),
                             time_wait_.NextDeadline(), passive_open_->NextDeadline()});
-  for (const auto& interface : interfaces_) first = std::min(first, interface->NextDeadline());
+  for (const auto& interface : interfaces_) {
+    // What a call between two passes sends: a SYN, a window that opens, a reset.
+    if (interface->wants_flush()) return context_.now;
+    first = std::min(first, interface->NextDeadline());
+  }
   return first;
 }
 

@@ -130,6 +130,8 @@ class End {
   // The program's own clock, for slow readers.
   bool slow() const { return plan_.read_pause.ns() != 0; }
   Duration pause() const { return plan_.read_pause; }
+  // From here on its connection may fail: error() tells how.
+  void AllowFailure() { report_ = false; }
   bool closed() const { return closed_; }
   bool eof() const { return eof_; }
   uint32_t id() const { return id_; }

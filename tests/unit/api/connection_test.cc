@@ -170,6 +170,23 @@ TEST_P(ConnectionHandleTest, SetNoDelayLeavesTheOtherOptions) {
   EXPECT_EQ(c.options().user_timeout_ms, 5000u);
 }
 
+// What a call between two passes makes the stack send does not wait for some other timer.
+TEST_P(ConnectionHandleTest, CallsBetweenPassesAreDueAtOnce) {
+  Connection c = Open();
+  AdvanceBy(Duration::Millis(1));
+  EXPECT_GT(stack_->NextDeadline(0), now_);
+  EXPECT_EQ(c.Abort(), Error::kNone);
+  EXPECT_LE(stack_->NextDeadline(0), now_);
+  Poll();
+  EXPECT_THAT(TakeOne(), HasFlags("RA"));
+  Connection other;
+  ASSERT_EQ(stack_->Connect(0, remote_, 8080, app_, &other), Error::kNone);
+  EXPECT_LE(stack_->NextDeadline(0), now_);
+  Poll();
+  EXPECT_THAT(TakeOne(), HasFlags("S"));
+  EXPECT_GT(stack_->NextDeadline(0), now_);
+}
+
 // ---- The timer ----
 
 TEST_P(ConnectionHandleTest, TheTimerComesOnceAndNotEarly) {
