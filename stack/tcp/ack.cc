@@ -56,7 +56,7 @@ void TcpConnection::CountRecovery(TcpContext& ctx, uint32_t events) {
 // `s.ack` is within SND.UNA - MAX.SND.WND .. SND.NXT.
 void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   if (s.ack < snd_una_ && s.options.sack_count == 0) return;  // old, and nothing else in it
-  const bool window_changed = UpdateSendWindow(ctx, s);
+  const bool window_updated = UpdateSendWindow(ctx, s);
   soft_error_ = Error::kNone;
   probes_out_ = 0;
   keepalive_probes_out_ = 0;
@@ -65,14 +65,14 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
     // It acknowledges nothing: the peer only sends.
     send_new_first_ = false;
   } else {
-    TakeAcknowledgment(ctx, s, window_changed);
+    TakeAcknowledgment(ctx, s, window_updated);
   }
   if (snd_una_ == snd_nxt_ && persist_deadline_ != Instant::Never()) OnWindowAfterProbe(ctx);
   if (HasUnsent()) WantOutput(ctx);
 }
 
 // Hands it to loss detection and congestion control, and does what they say.
-void TcpConnection::TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_changed) {
+void TcpConnection::TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_updated) {
   AckInput in;
   in.ack = s.ack;
   in.snd_una = snd_una_;
@@ -84,7 +84,7 @@ void TcpConnection::TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool w
     in.sack = std::span(sack).first(s.options.sack_count);
   }
   in.has_data = s.Length() != 0;
-  in.window_changed = window_changed;
+  in.window_updated = window_updated;
   if (options_in_use_.timestamps && s.options.timestamps)
     in.ts_echo_ms = s.options.timestamps->echo - ts_offset_;
   if (ecn_.in_use) [[unlikely]]

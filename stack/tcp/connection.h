@@ -294,7 +294,7 @@ class TcpConnection {
 
   // -- ack.cc --
   void TakeAck(TcpContext& ctx, const Segment& s);
-  void TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_changed);
+  void TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool window_updated);
   void AdvanceSndUna(TcpContext& ctx, Seq ack);
   static void CountRecovery(TcpContext& ctx, uint32_t events);
 

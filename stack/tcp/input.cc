@@ -200,8 +200,8 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
   }
 
   // A segment that ends before what we last acknowledged, or reaches beyond the window. One that
-  // only ends beyond it is taken as far as it fits, unless data waits to be read (as Linux, which
-  // then calls it a peer that does not heed the window). A FIN needs no room.
+  // only ends beyond it is taken, unless data waits to be read (as Linux, which then calls it a
+  // peer that does not heed the window). A FIN needs no room.
   const Seq right_edge = rcv_nxt_ + ReceiveWindow();
   const bool old = s.EndSeq() < rcv_wup_;
   const Seq end_of_text = s.Has(TcpFlags::kFin) ? s.EndSeq() - 1 : s.EndSeq();
@@ -363,7 +363,6 @@ bool TcpConnection::UpdatesSendWindow(const Segment& s) const {
 bool TcpConnection::UpdateSendWindow(TcpContext& ctx, const Segment& s) {
   if (!UpdatesSendWindow(s)) return false;
   const uint32_t window = OfferedWindow(s);
-  const bool changed = window != snd_wnd_;
   snd_wl1_ = s.seq;
   snd_wnd_ = window;
   if (window > max_window_) {
@@ -371,7 +370,7 @@ bool TcpConnection::UpdateSendWindow(TcpContext& ctx, const Segment& s) {
     max_window_ = window;
     if (was_small) UpdateMss(ctx);
   }
-  return changed;
+  return true;
 }
 
 uint32_t TcpConnection::ReceiveWindow() const {
@@ -415,9 +414,10 @@ void TcpConnection::ReceiveText(TcpContext& ctx, Segment& s) {
   QueueInOrder(ctx, s);
 }
 
-// Cuts the segment to RCV.NXT on its left and to the window on its right. A FIN behind data that
-// was cut will be sent again; one that stands at the edge takes no memory and is taken (a peer
-// whose window probe it is would otherwise never finish).
+// Cuts the segment to RCV.NXT on its left. What begins within the window is taken whole, as Linux
+// does: it has a buffer already. What does not loses its data, and the FIN behind that; a FIN that
+// stands at the edge takes no memory and is taken (a peer whose window probe it is would otherwise
+// never finish).
 void TcpConnection::TrimToWindow(TcpContext& ctx, Segment& s) {
   if (s.seq < rcv_nxt_) {
     NoteDuplicate(ctx, {s.seq, rcv_nxt_});
@@ -427,10 +427,9 @@ void TcpConnection::TrimToWindow(TcpContext& ctx, Segment& s) {
     s.seq = rcv_nxt_;
   }
   const Seq right_edge = rcv_nxt_ + ReceiveWindow();
-  if (s.seq + s.payload_length <= right_edge) return;
+  if (s.payload_length == 0 || s.seq < right_edge) return;
   s.flags &= static_cast<uint16_t>(~TcpFlags::kFin);
-  const int32_t room = right_edge - s.seq;
-  s.payload_length = std::min(s.payload_length, static_cast<uint32_t>(std::max(room, 0)));
+  s.payload_length = 0;
 }
 
 void TcpConnection::QueueInOrder(TcpContext& ctx, Segment& s) {

@@ -410,15 +410,21 @@ void OutOfOrderQueue::NoteSack(const BufferHeader* range) {
   NoteSack(Begin(range), has_fin_ && fin_ == end ? end + 1 : end);
 }
 
-// Remembers a range as the most recent; what is part of it now is not told twice.
+// Remembers a range as the most recent; what is part of it now, or touches it (a FIN that data of a
+// contradictory peer follows), is not told twice.
 void OutOfOrderQueue::NoteSack(Seq begin, Seq end) {
   std::array<SackBlock, kMaxSackBlocks> noted;
-  uint32_t count = 0;
-  noted[count++] = {begin, end};
-  for (uint32_t i = 0; i < sack_count_ && count < kMaxSackBlocks; ++i) {
-    const bool within = sacks_[i].begin >= begin && sacks_[i].end <= end;
-    if (!within) noted[count++] = sacks_[i];
+  uint32_t count = 1;
+  for (uint32_t i = 0; i < sack_count_; ++i) {
+    const SackBlock& old = sacks_[i];
+    if (old.begin <= end && old.end >= begin) {
+      begin = Min(begin, old.begin);
+      end = Max(end, old.end);
+    } else if (count < kMaxSackBlocks) {
+      noted[count++] = old;
+    }
   }
+  noted[0] = {begin, end};
   sacks_ = noted;
   sack_count_ = count;
 }

@@ -359,7 +359,8 @@ void TcpConnection::SendBare(TcpContext& ctx, Seq seq, uint16_t flags) {
 // The number of a segment without data: SND.NXT, unless the peer took window back, when a segment
 // there would be outside of it and be dropped.
 Seq TcpConnection::AcceptableSeq() const {
-  const Seq edge = snd_una_ + snd_wnd_;
+  // The window of a Fast Open child's SYN begins behind our own, acknowledged or not (as on Linux).
+  const Seq edge = snd_una_ + (fast_open_ && syn_unacked_ ? 1u : 0u) + snd_wnd_;
   // What the shift of the window field cut off is no window taken back.
   return snd_nxt_ - edge < (int32_t{1} << snd_wscale_) ? snd_nxt_ : edge;
 }

@@ -193,10 +193,12 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
   const bool fin = (s.flags & TcpFlags::kFin) != 0;
   // A FIN has its number for good, and only what is acknowledgeable takes numbers.
   if (fin_sent_ && fin && !s.fresh) seq = fin_ - s.length;
+  if (BeginsInsideAtABorder(s, seq) && IsKnown("what begins where a waiting segment ends")) ++seq;
   const bool sound = (s.flags & TcpFlags::kAck) != 0 && s.ts != TsValue::kOld &&
                      (s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) == 0;
   if (far_fin_ && !s.fresh) s.length = 0;  // nothing follows a FIN
   if (fin && known_ && seq + s.length != expected_) far_fin_ = true;
+  if (s.length != 0) borders_.insert(seq + s.length);
   uint32_t ack = static_cast<uint32_t>(s.ack_delta);
   if (s.ack_base == AckBase::kIsn) ack += server_isn_ + 1;
   if (s.ack_base == AckBase::kNext) ack += server_next_;
@@ -237,6 +239,14 @@ bool Client::IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack)
   if (!completed_) return false;                       // then it is a request's
   const uint32_t acknowledged = acked_ - server_isn_ - 1;
   return static_cast<int32_t>(ack - acked_ + std::min<uint32_t>(max_window_, acknowledged)) < 0;
+}
+
+// Where one segment beyond the hole ends and another goes on, which was sent already.
+bool Client::BeginsInsideAtABorder(const SegmentStep& s, uint32_t seq) const {
+  if ((s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) != 0 || !borders_.contains(seq)) return false;
+  return static_cast<int32_t>(seq - expected_) > 0 &&
+         std::any_of(borders_.begin(), borders_.end(),
+                     [&](uint32_t end) { return static_cast<int32_t>(end - seq) > 0; });
 }
 
 std::optional<Bytes> Client::Settle() {
@@ -296,6 +306,7 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
       first_tsval_ = options.timestamps ? options.timestamps->value : 0;
       stamped_ = options.timestamps.has_value();
       far_fin_ = server_fin_ = completed_ = false;
+      borders_.clear();
       if (!cookie) text += continues ? " isn 65537 above" : " new isn";
       known_ = true;
     } else {

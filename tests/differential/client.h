@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@ namespace usher::differential {
 using Bytes = std::vector<uint8_t>;
 
 inline constexpr uint16_t kServerPort = 80;
-inline constexpr uint8_t kMaxClients = 16;
+inline constexpr uint8_t kMaxClients = 27;
 // The least receive MSS that Linux assumes: from there on a segment tells it how memory-hungry the
 // peer's segments are.
 inline constexpr uint16_t kMuchData = 88;
@@ -59,6 +60,7 @@ class Client {
   void AppendFastOpen(const SegmentStep& step, Bytes& options) const;
   std::string Relative(uint32_t seq) const;
   bool IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack) const;
+  bool BeginsInsideAtABorder(const SegmentStep& s, uint32_t seq) const;
 
   bool ipv6_ = false;
   uint8_t index_ = 0;
@@ -74,7 +76,8 @@ class Client {
   Bytes cookie_;                 // for Fast Open, as the server gave it last
   uint32_t first_tsval_ = 0;
   uint32_t last_tsval_ = 0;
-  uint32_t fin_ = 0;  // the number of our FIN
+  uint32_t fin_ = 0;            // the number of our FIN
+  std::set<uint32_t> borders_;  // where segments with data ended
   bool fin_sent_ = false;
   bool far_fin_ = false;  // sent a FIN that the server was not waiting for
   bool server_fin_ = false;

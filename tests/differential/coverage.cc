@@ -41,6 +41,9 @@ constexpr const char* kRows[] = {
     "LISTEN: nobody listens, RST",
     "cookie: ACK makes a connection, options in the timestamp",
     "cookie: ACK makes a connection, no timestamp",
+    "cookie: 55 s old, ACK makes a connection",
+    "cookie: two minutes old, RST",
+    "cookie: two minutes after the last one, RST without a test",
     "cookie: the MSS it carried, seen in what is sent",
     "cookie: accept queue full, dropped",
     "ECN: SYN asked for it, agreed",
@@ -66,7 +69,10 @@ constexpr const char* kRows[] = {
     "timer: first SYN-ACK again (1 s)",
     "timer: second (3 s)",
     "timer: third (7 s)",
+    "timer: fourth (15 s)",
+    "timer: fifth (31 s)",
     "timer: request gone after tcp_synack_retries",
+    "timer: request gone after five SYN-ACKs more (63 s)",
     "timer: request gone after TCP_SYNCNT",
     "timer: old requests pruned",
     "timer: a first window of one segment",
@@ -83,6 +89,9 @@ constexpr const char* kRows[] = {
     "TIME-WAIT: PAWS rejects",
     "TIME-WAIT: RST removes",
     "TIME-WAIT: RST ignored by tcp_rfc1337",
+    "TIME-WAIT: gone after 60 s",
+    "FIN-WAIT-2: gone after tcp_fin_timeout",
+    "PAWS: none for a RST after a minute",
     "close: queued connections reset",
     "close: a request's next segment, RST",
     "close: a request goes with its timer",
@@ -100,6 +109,7 @@ constexpr const char* kRows[] = {
     "Fast Open: a listener that did not ask",
     "Fast Open: acknowledged, connection",
     "Fast Open: reset before it is acknowledged",
+    "Fast Open: a reset one's place is free after 60 s",
     "group: request completes at another listener",
     "group: request moves by its timer",
     "group: queued connections move",
@@ -262,6 +272,9 @@ class Reader {
       AtListener(s);
     else if (state == "TIME-WAIT")
       InTimeWait(s);
+    else if (Has(s, TcpFlags::kRst) && s.ts == TsValue::kOld && r_->begin_ms > 60'000 &&
+             Sysctl("net.ipv4.tcp_timestamps", 1) != 0)
+      HitIf(Of(now_, s.client).empty(), "PAWS: none for a RST after a minute");
   }
 
   static bool Has(const SegmentStep& s, uint16_t flag) { return (s.flags & flag) != 0; }
@@ -280,6 +293,8 @@ class Reader {
       HitIf(s.length != 0, free ? "Fast Open: no cookie needed, data taken"
                                 : "Fast Open: cookie shown, data taken");
       HitIf(!fastopen_asked_, "Fast Open: a listener that did not ask");
+      HitIf(places_full_ms_ && r_->begin_ms - *places_full_ms_ > 60'000,
+            "Fast Open: a reset one's place is free after 60 s");
     } else if (IsAnswered(s.client) && (bits & 0x2) != 0) {
       HitIf(s.fast_open == FastOpen::kRequest && !Rose("TcpExtTCPFastOpenListenOverflow") &&
                 absl::StrContains(r_->packets[0].text, s.experimental ? "fe0cf989" : "220a"),
@@ -289,7 +304,9 @@ class Reader {
     }
     HitIf(Rose("TcpExtTCPFastOpenPassiveAltKey"),
           "Fast Open: cookie of the backup key, a new one given");
-    HitIf(Rose("TcpExtTCPFastOpenListenOverflow"), "Fast Open: no place, as without");
+    if (!Rose("TcpExtTCPFastOpenListenOverflow")) return;
+    Hit("Fast Open: no place, as without");
+    places_full_ms_ = r_->begin_ms;
   }
 
   void AtListener(const SegmentStep& s) {
@@ -331,12 +348,13 @@ class Reader {
     HitIf(s.length != 0 && IsAnswered(s.client) && !Rose("TcpExtTCPFastOpenPassive"),
           "SYN: with data, data ignored");
     FastOpenSyn(s);
+    Forget(s.client);
+    if (cookie) cookie_at_ms_[s.client] = r_->begin_ms;
     constexpr uint16_t kEcn = TcpFlags::kEce | TcpFlags::kCwr;
     const bool asked = (s.flags & kEcn) == kEcn;
     const bool agreed = Sent(s.client, "SAE") != 0;
     HitIf(asked && agreed, cookie ? "ECN: agreed by a cookie" : "ECN: SYN asked for it, agreed");
     HitIf(asked && Sent(s.client, "SA") != 0, "ECN: SYN asked for it, refused");
-    Forget(s.client);
   }
 
   // A new beginning.
@@ -345,19 +363,31 @@ class Reader {
     deferred_.erase(client);
     by_cookie_.erase(client);
     retransmitted_by_timer_.erase(client);
+    cookie_at_ms_.erase(client);
   }
 
   void CookieAck(const SegmentStep& s) {
     if (Rose("TcpExtSyncookiesRecv")) {
       HitIf(Rose("TcpExtListenOverflows"), "cookie: accept queue full, dropped");
       if (!Rose("TcpPassiveOpens")) return;
+      HitIf(CookieAge(s.client) > 55'000, "cookie: 55 s old, ACK makes a connection");
       by_cookie_.insert(s.client);
       Hit(s.ts != TsValue::kNone ? "cookie: ACK makes a connection, options in the timestamp"
                                  : "cookie: ACK makes a connection, no timestamp");
     } else if (IsReset(s.client)) {
+      HitIf(CookieAge(s.client) > 120'000,
+            Rose("TcpExtSyncookiesFailed")
+                ? "cookie: two minutes old, RST"
+                : "cookie: two minutes after the last one, RST without a test");
       Hit(Rose("TcpExtSyncookiesFailed") ? "LISTEN: ACK, no cookie of ours, RST"
                                          : "LISTEN: ACK, no cookie sent lately, RST");
     }
+  }
+
+  // In ms; 0: it was given none.
+  double CookieAge(uint8_t client) const {
+    const auto i = cookie_at_ms_.find(client);
+    return i == cookie_at_ms_.end() ? 0 : r_->begin_ms - i->second;
   }
 
   void AtRequest(const SegmentStep& s, const std::string&) {
@@ -442,9 +472,13 @@ class Reader {
 
   void Wait() {
     static constexpr const char* kResends[] = {"timer: first SYN-ACK again (1 s)",
-                                               "timer: second (3 s)", "timer: third (7 s)"};
+                                               "timer: second (3 s)", "timer: third (7 s)",
+                                               "timer: fourth (15 s)", "timer: fifth (31 s)"};
     HitIf(Rose("TcpExtTCPMigrateReqSuccess"), "group: request moves by its timer");
     for (const auto& [client, state] : before_) {
+      const bool is_gone = !now_.contains(client);
+      HitIf(is_gone && state == "TIME-WAIT", "TIME-WAIT: gone after 60 s");
+      HitIf(is_gone && state.starts_with("FIN-WAIT-2"), "FIN-WAIT-2: gone after tcp_fin_timeout");
       if (!IsRequest(state)) continue;
       const std::string after = Of(now_, client);
       const uint32_t sent = SynAcks(client);
@@ -454,7 +488,8 @@ class Reader {
         continue;
       }
       const bool deferred = deferred_.contains(client);
-      for (uint32_t n = from; n < from + sent && n < 3 && !deferred; ++n) Hit(kResends[n]);
+      for (uint32_t n = from; n < from + sent && n < std::size(kResends) && !deferred; ++n)
+        Hit(kResends[n]);
       if (from + sent >= 2) retransmitted_by_timer_.insert(client);
       if (IsRequest(after)) {
         HitIf(deferred && sent == 0 && Timeouts(after) > from,
@@ -472,6 +507,8 @@ class Reader {
         static_cast<uint32_t>(syncnt_ != 0 ? syncnt_ : Sysctl("net.ipv4.tcp_synack_retries", 5));
     if (timeouts < retries)
       Hit("timer: old requests pruned");
+    else if (timeouts == 5)
+      Hit("timer: request gone after five SYN-ACKs more (63 s)");
     else
       Hit(syncnt_ != 0 ? "timer: request gone after TCP_SYNCNT"
                        : "timer: request gone after tcp_synack_retries");
@@ -485,6 +522,8 @@ class Reader {
   int syncnt_ = 0;
   std::map<std::string, int> sysctls_;
   std::set<uint8_t> kept_, deferred_, by_cookie_, returned_dead_, retransmitted_by_timer_;
+  std::map<uint8_t, double> cookie_at_ms_;
+  std::optional<double> places_full_ms_;  // when a Fast Open SYN last found no place
   std::map<std::string, uint64_t> hits_;
 };
 

@@ -207,6 +207,8 @@ void JudgeMany(const std::vector<uint64_t>& seeds, uint32_t jobs,
                const std::function<bool(const Schedule&, const Verdict&)>& done) {
   std::deque<Task> waiting;
   for (const uint64_t seed : seeds) waiting.push_back({.seed = seed});
+  std::stable_partition(waiting.begin(), waiting.end(),
+                        [](const Task& t) { return Schedule{.seed = t.seed}.is_long(); });
   std::vector<Child> running;
   bool more = true;
   while (!running.empty() || (more && !waiting.empty())) {

@@ -1,13 +1,12 @@
 // Schedules from seeds. Each follows one of a few plans ("profiles"), which only shift the odds:
 // what a plan is about happens often, everything else now and then.
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "stack/base/random.h"
 #include "stack/wire/tcp.h"
 #include "tests/differential/client.h"
+#include "tests/differential/safe_times.h"
 #include "tests/differential/schedule.h"
 #include "tests/differential/subject.h"
 
@@ -32,6 +31,7 @@ constexpr Profile kProfiles[] = {
     {"close", 40, 5, 8, 10, 4500},       {"cookie", 40, 3, 10, 3, 1500},
     {"fast-open", 60, 4, 16, 3, 1500},   {"group", 20, 5, 8, 8, 3500},
 };
+constexpr Profile kLong = {"long", 0, kMaxClients, 6, 0, 0};
 
 // Where a client stands, as the generator believes.
 enum class Phase : uint8_t { kIdle, kSynSent, kOpen, kClosing, kLeft };
@@ -53,10 +53,11 @@ class Generator {
       if (draw < p.weight) break;
       draw -= p.weight;
     }
+    if (schedule_.is_long()) profile_ = &kLong;
     schedule_.profile = profile_->name;
     schedule_.ipv6 = Chance(25);
     clients_ = 1 + static_cast<uint32_t>(random_.Uniform(profile_->clients));
-    if (Is("pruning") || Is("quarter")) clients_ = profile_->clients;
+    if (Is("pruning") || Is("quarter") || Is("long")) clients_ = profile_->clients;
     phases_.resize(clients_, Phase::kIdle);
     stamps_.resize(clients_);
     much_.resize(clients_);
@@ -74,6 +75,7 @@ class Generator {
       if (Is("cookie")) Cookie();
       if (Is("fast-open")) Acquaint();
       if (Is("group")) Group();
+      if (Is("long")) Long();
       if (Is("timers") && listen_syncnt_ != 0) Syncnt();
       const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
       for (uint64_t i = 0; i < n; ++i) Any();
@@ -105,18 +107,19 @@ class Generator {
     if (Is("quarter")) cookies = 0;
     if (Is("cookie")) cookies = 2;
     if (Is("request") || Is("pruning") || Is("defer")) cookies = Pick({0, 1, 1, 1});
+    if (Is("long")) cookies = 1;
     Sysctl("net.ipv4.tcp_syncookies", cookies);
-    if (Is("quarter") || (Is("half-open") && Chance(30)) || Chance(5))
+    if (Is("quarter") || (Is("half-open") && Chance(30)) || (!Is("long") && Chance(5)))
       Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({1, 2, 4, 5, 8, 11, 16}));
     else
       Sysctl("net.ipv4.tcp_max_syn_backlog", Pick({128, 256, 1024}));
     Sysctl("net.core.somaxconn",
-           !Is("group") && Chance(25) ? Pick({0, 1, 2, 3, 5}) : Pick({128, 4096}));
-    int retries = Chance(50) ? 5 : Pick({0, 1, 2, 3});
+           !Is("group") && !Is("long") && Chance(25) ? Pick({0, 1, 2, 3, 5}) : Pick({128, 4096}));
+    int retries = Is("long") || Chance(50) ? 5 : Pick({0, 1, 2, 3});
     if (Is("pruning") || Is("old")) retries = Pick({3, 4, 5, 5, 6});
     if (retries != 5) Sysctl("net.ipv4.tcp_synack_retries", retries);
     if (Chance(25)) Sysctl("net.ipv4.tcp_abort_on_overflow", 1);
-    if (Chance(30)) Sysctl("net.ipv4.tcp_timestamps", Pick({0, 2}));
+    if (!Is("long") && Chance(30)) Sysctl("net.ipv4.tcp_timestamps", Pick({0, 2}));
     if (Chance(12)) Sysctl("net.ipv4.tcp_sack", 0);
     if (Chance(40)) Sysctl("net.ipv4.tcp_ecn", Pick({1, 2}));
     if (Chance(12)) Sysctl("net.ipv4.tcp_window_scaling", 0);
@@ -127,6 +130,7 @@ class Generator {
       LargeWindows();
     if (Is("time-wait") && Chance(50)) Sysctl("net.ipv4.tcp_rfc1337", 1);
     if (Is("group")) Sysctl("net.ipv4.tcp_migrate_req", Pick({0, 1, 1}));
+    if (Is("long")) Sysctl("net.ipv4.tcp_fastopen", 0x3);
     if (Is("fast-open"))
       Sysctl("net.ipv4.tcp_fastopen", Pick({0x2, 0x2, 0x3, 0x202, 0x402, 0x602, 0x1, 0}));
   }
@@ -144,6 +148,7 @@ class Generator {
     if (Is("overflow") || Is("half-open")) return Pick({0, 0, 1, 2, 3, 4, 5});
     if (Is("quarter")) return Pick({20, 64});
     if (Is("group")) return Pick({10, 128, 512});
+    if (Is("long")) return 128;  // no pruning
     return Pick({0, 1, 2, 5, 10, 128, 512, -1, -7, 100000});
   }
 
@@ -152,11 +157,14 @@ class Generator {
     s.kind = StepKind::kListen;
     s.backlog = Is("pruning") ? Pick({4, 5, 8, 12, 16}) : Backlog();
     if (Is("pruning") && s.backlog < 12) PadSomaxconn();
-    if (Is("defer") || (!Is("group") && Chance(3))) s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
-    if (!Is("pruning") && Chance(Is("timers") ? 40 : 5)) s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
+    if (Is("defer") || (!Is("group") && !Is("long") && Chance(3)))
+      s.defer_s = Pick({1u, 2u, 3u, 4u, 8u});
+    if (!Is("pruning") && !Is("long") && Chance(Is("timers") ? 40 : 5))
+      s.syncnt = Pick<uint8_t>({1, 1, 2, 3});
     s.reuseport = Is("group");
     s.save_syn = Chance(20);
     if (Is("fast-open") && Chance(65)) s.fastopen_qlen = Pick({0, 1, 1, 1, 1, 2, 100});
+    if (Is("long")) s.fastopen_qlen = 3;
     listen_syncnt_ = s.syncnt;
     schedule_.steps.push_back(s);
   }
@@ -172,7 +180,7 @@ class Generator {
     schedule_.steps.push_back(s);
     since_wait_ms_ += kStepMs;
     if ((flags & TcpFlags::kFin) != 0) since_wait_ms_ += kFinMs;
-    if (bursts_.empty() || bursts_.back() < now_ms_) bursts_.push_back(now_ms_);
+    safe_times_.NoteSegment(now_ms_);
     return schedule_.steps.back().segment;
   }
 
@@ -448,7 +456,7 @@ class Generator {
   }
   void NewKeys() {
     const std::string key = kFastOpenKeys[1];
-    Sysctl(kFastOpenKeySysctl, Chance(50) ? absl::StrCat(key, ",", kFastOpenKeys[0]) : key);
+    Sysctl(kFastOpenKeySysctl, Chance(70) ? absl::StrCat(key, ",", kFastOpenKeys[0]) : key);
   }
 
   void CloseListener() {
@@ -460,25 +468,11 @@ class Generator {
 
   // ---- Waits ----
 
-  // Times after a segment at which something may happen by timer: nothing may be sent then, since
-  // the kernel's timers come a little late. In ms.
-  static bool Ambiguous(double after) {
-    constexpr double kZones[][2] = {{20, 150},    {190, 330},     {430, 600},    {930, 1130},
-                                    {1930, 2130}, {2900, 3250},   {3900, 4400},  {6850, 7700},
-                                    {7900, 8500}, {14700, 16500}, {30500, 33000}};
-    for (const auto& z : kZones)
-      if (after >= z[0] && after <= z[1]) return true;
-    return false;
-  }
-
   bool WaitUntilSafe(double at_least, double at_most) {
+    const auto range = static_cast<uint64_t>(at_most - at_least) + 1;
     for (int i = 0; i < 100; ++i) {
-      const double target =
-          now_ms_ + at_least +
-          static_cast<double>(random_.Uniform(static_cast<uint64_t>(at_most - at_least) + 1));
-      const bool safe = std::none_of(bursts_.begin(), bursts_.end(),
-                                     [&](double b) { return Ambiguous(target - b); });
-      if (!safe) continue;
+      const double target = now_ms_ + at_least + static_cast<double>(random_.Uniform(range));
+      if (!safe_times_.Contains(target)) continue;
       Step s;
       s.kind = StepKind::kWait;
       s.wait_ms = static_cast<uint32_t>(target - now_ms_);
@@ -552,9 +546,9 @@ class Generator {
       Segment(c, TcpFlags::kRst);
       phases_[c] = Chance(80) ? Phase::kClosing : Phase::kIdle;
     }
-    if (Chance(50))
+    if (Chance(35))
       FillFastOpen();
-    else if (Chance(75))
+    else if (Chance(65))
       NewKeys();
   }
   // One after another with its cookie, and none acknowledges: as many as may be pending, and more.
@@ -563,6 +557,78 @@ class Generator {
       Syn(c);
       schedule_.steps.back().segment.fast_open = FastOpen::kGiven;
     }
+  }
+
+  // What takes a minute or two: the later SYN-ACKs and the end of requests, of TIME-WAIT, of a
+  // reset Fast Open child's place, of cookies.
+  void Long() {
+    constexpr uint32_t kEach = 3;  // of what ends after a minute or two
+    constexpr uint32_t kRequests = 6, kIdle = kRequests, kClosed = kIdle + kEach,
+                       kHalfClosed = kClosed + kEach, kFast = kHalfClosed + kEach,
+                       kCookies = kFast + kEach;
+    static_assert(kCookies + 3 * kEach == kMaxClients);
+    const auto each = [](uint32_t first, auto&& act) {
+      for (uint32_t c = first; c < first + kEach; ++c) act(c);
+    };
+    for (uint32_t c = 0; c < kRequests; ++c) Syn(c);
+    each(kIdle, [&](uint32_t c) { Connect(c); });
+    for (uint32_t c = kClosed; c < kFast; ++c) {
+      Connect(c);
+      OfConnection(c, StepKind::kClose);
+      PlainAck(c);
+    }
+    each(kClosed, [&](uint32_t c) { PlainAck(c).flags |= TcpFlags::kFin; });
+    each(kFast, [&](uint32_t c) { LeaveFastOpen(c); });
+    WithCookie(kFast);  // no place is free
+    Segment(kFast, TcpFlags::kRst);
+    Sysctl("net.ipv4.tcp_syncookies", 2);
+    for (uint32_t c = kCookies; c < clients_; ++c) Syn(c);
+    Sysctl("net.ipv4.tcp_syncookies", 1);
+    const double begin = now_ms_;
+    const auto at = [&](double from, double to) {
+      WaitUntilSafe(begin + from - now_ms_, begin + to - now_ms_);
+    };
+    at(16600, 30000);
+    PlainAck(0);
+    at(33500, 54000);
+    PlainAck(1);
+    at(56500, 58500);
+    each(kCookies, [&](uint32_t c) { PlainAck(c); });
+    at(70000, 110000);
+    each(kIdle, [&](uint32_t c) { Segment(c, TcpFlags::kRst).ts = TsValue::kOld; });
+    each(kFast, [&](uint32_t c) { WithCookie(c); });
+    each(kFast, [&](uint32_t c) { PlainAck(c); });
+    NewSyn(Pick({kClosed, kHalfClosed}));
+    at(123000, 128000);
+    each(kCookies + kEach, [&](uint32_t c) { PlainAck(c); });
+    Sysctl("net.ipv4.tcp_syncookies", 2);
+    NewSyn(2);
+    each(kCookies + 2 * kEach, [&](uint32_t c) { PlainAck(c); });
+    PlainAck(2);
+  }
+  // An accepted connection, with timestamps if the server has them.
+  void Connect(uint32_t c) {
+    Syn(c);
+    SegmentStep& s = schedule_.steps.back().segment;
+    s.fast_open = FastOpen::kNone;
+    s.ts = TsValue::kNow;
+    stamps_[c] = true;
+    PlainAck(c);
+    schedule_.steps.emplace_back();  // accept
+    phases_[c] = Phase::kOpen;
+  }
+  // Asks for a cookie, shows it, and resets the child that has come of it.
+  void LeaveFastOpen(uint32_t c) {
+    Syn(c);
+    schedule_.steps.back().segment.fast_open = FastOpen::kRequest;
+    Segment(c, TcpFlags::kRst);
+    WithCookie(c);
+    schedule_.steps.emplace_back();  // accept: one that nobody has accepted leaves its place
+    Segment(c, TcpFlags::kRst);
+  }
+  void WithCookie(uint32_t c) {
+    NewSyn(c);
+    schedule_.steps.back().segment.fast_open = FastOpen::kGiven;
   }
 
   // A listener joins the group, and the first one, which has requests and connections, leaves it:
@@ -722,8 +788,8 @@ class Generator {
   std::vector<bool> stamps_;
   std::vector<bool> much_;  // sent a segment of kMuchData bytes or more
   double now_ms_ = 0;
-  double since_wait_ms_ = 0;    // what other steps took since the last wait
-  std::vector<double> bursts_;  // when segments were sent
+  double since_wait_ms_ = 0;  // what other steps took since the last wait
+  SafeTimes safe_times_;
 };
 
 }  // namespace

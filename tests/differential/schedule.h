@@ -82,6 +82,10 @@ struct Schedule {
   bool ipv6 = false;
   std::string profile;  // which of the generator's plans it follows
   std::vector<Step> steps;
+
+  // One in so many lasts two minutes, all others 16.5 s at most; none of the seeds 1 to 500.
+  static constexpr uint64_t kLongEvery = 1000;
+  bool is_long() const { return seed % kLongEvery == 0; }
 };
 
 std::string ToString(const Step& step);

@@ -51,7 +51,7 @@ AckOutcome LossRecovery::OnAck(const RecoveryContext& context, const AckInput& i
   }
   if (tlp_out_) TakeProbeAck(pass);
   const bool acked = pass.delivery.data_acked || pass.delivery.syn_acked;
-  pass.not_duplicate = in.has_data || in.window_changed || acked;
+  pass.not_duplicate = in.has_data || in.window_updated || acked;
   pass.duplicate = had_queue && in.ack == in.snd_una && !pass.not_duplicate && !pass.dsacking;
   const bool dubious = !pass.not_duplicate || pass.data_sacked || in.ece || pass.dsacking ||
                        state_ != RecoveryState::kOpen;
@@ -178,7 +178,7 @@ void LossRecovery::TakeProbeAck(Pass& pass) {
     EndReduction(pass.out.signals);
     TryKeepOpen(pass.context, pass.in.snd_nxt);
     pass.out.events |= RecoveryEvent::kLossProbeRecovery;
-  } else if (!pass.una_advanced && !acked && !pass.in.has_data && !pass.in.window_changed &&
+  } else if (!pass.una_advanced && !acked && !pass.in.has_data && !pass.in.window_updated &&
              !pass.data_sacked) {
     tlp_out_ = false;  // a pure duplicate: original and probe both arrived
   }

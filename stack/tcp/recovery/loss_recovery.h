@@ -99,10 +99,13 @@ struct AckInput {
   Seq snd_una;  // before this acknowledgment
   Seq snd_nxt;
   std::span<const SeqRange>
-      sack;                     // as received; the first may be a D-SACK; empty if not negotiated
-  bool has_data = false;        // the segment carried data, SYN or FIN
-  bool window_changed = false;  // the advertised window differs (RFC 5681 duplicate rule)
-  bool ece = false;             // ECN-Echo, with ECN negotiated
+      sack;               // as received; the first may be a D-SACK; empty if not negotiated
+  bool has_data = false;  // the segment carried data, SYN or FIN
+  // It is the newest word on the window, be that the same as before; what is not, and acknowledges
+  // nothing, is a duplicate. RFC 5681 section 2 asks whether the window is another; Linux, and so
+  // this, takes the first acknowledgment behind data of the peer's for no duplicate.
+  bool window_updated = false;
+  bool ece = false;  // ECN-Echo, with ECN negotiated
   // The timestamp echo, when timestamps are in use, as a value of our clock: Instant::ms() modulo
   // 2^32, without the offset added per connection. Absent on segments without the option.
   std::optional<uint32_t> ts_echo_ms;

@@ -215,6 +215,18 @@ TEST_P(FastOpenTest, ShutdownWaitsForTheHandshake) {
   EXPECT_THAT(sent[0], AllOf(HasFlags("FA"), HasSeq(syn_ack.seq + 1), Acks(Seq(1006))));
 }
 
+// Its RST stands behind the SYN-ACK, whatever window the SYN had (as Linux's tcp_acceptable_seq).
+TEST_P(FastOpenTest, TheListenersCloseResetsItBehindItsSyn) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack =
+      Exchange(LinuxSyn(Client(), Seq(1000)).Window(0).FastOpenCookie(cookie).Data("hello"));
+  CloseListener(listener);
+  const auto sent = TakeAll();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_THAT(sent[0], AllOf(HasFlags("RA"), HasSeq(syn_ack.seq + 1), Acks(Seq(1006))));
+}
+
 TEST_P(FastOpenTest, SynAckIsSentAgain) {
   const Handle listener = ListenFast();
   const FastOpenOption cookie = CookieFor(Client());

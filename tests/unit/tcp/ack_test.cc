@@ -72,6 +72,19 @@ TEST_P(AckTest, NeedsSackNegotiatedToBelieveABlock) {
   }
 }
 
+// As on Linux: it has the newest word on the window, though that is the same as before.
+TEST_P(AckTest, BehindDataTheFirstIsNoDuplicate) {
+  sack_ = false;
+  Open();
+  Send(10'000);
+  Give(Ack(1000));
+  Give(Ack(1000).Data("abc"));
+  for (int i = 0; i < 3; ++i) Give(Ack(1000).SeqNo(P(3)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPRenoRecovery), 0u) << "two duplicates";
+  Give(Ack(1000).SeqNo(P(3)));
+  EXPECT_EQ(Count(Counter::TcpExtTCPRenoRecovery), 1u) << "the third";
+}
+
 TEST_P(AckTest, OpensTheWindowForWhatWaits) {
   window_ = 2000;
   Connection c = Open();

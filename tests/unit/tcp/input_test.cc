@@ -117,12 +117,23 @@ TEST_P(InputTest, DataBeyondTheWindowIsRefusedWhileDataWaits) {
   EXPECT_EQ(Count(Counter::TcpExtBeyondWindow), 1u);
 }
 
-TEST_P(InputTest, DataBeyondTheWindowIsCutWhenNothingWaits) {
+TEST_P(InputTest, WhatBeginsInTheWindowIsTakenWhole) {
   listen_options_.receive_buffer_bytes = 2304;
   Connection c = Open();
   ASSERT_LT(syn_ack_.window, 1400);
   Give(Ack().Data(std::string(1400, 'y')));
-  EXPECT_EQ(Read(c).size(), syn_ack_.window);
+  EXPECT_EQ(Read(c).size(), 1400u);
+}
+
+TEST_P(InputTest, WhatBeginsInTheWindowIsTakenWholeBeyondAHoleToo) {
+  sack_ = true;
+  Open();
+  const uint32_t last = syn_ack_.window - 1u;
+  Give(Ack().SeqNo(P(last)).Data(std::string(1000, 'y')));
+  EXPECT_THAT(TakeOne(), AllOf(Acks(P(0)), HasSack(Blocks({{P(last), P(last + 1000)}}))));
+  Give(Ack().SeqNo(P(last + 1)).Data("beyond"));
+  EXPECT_THAT(TakeOne(), AllOf(Acks(P(0)), HasSack(Blocks({{P(last), P(last + 1000)}}))));
+  EXPECT_EQ(Count(Counter::TcpExtTCPOFOQueue), 1u);
 }
 
 TEST_P(InputTest, SegmentsOutOfTheWindowAreAnsweredAndDropped) {

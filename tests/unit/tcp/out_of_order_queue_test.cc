@@ -178,6 +178,15 @@ TEST_F(OutOfOrderQueueTest, AFinAmongDataIsNotBelieved) {
   Consume(chain);
 }
 
+TEST_F(OutOfOrderQueueTest, DataThatFollowsAFinIsOneBlockWithIt) {
+  Insert(31, 40);
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(30), &fin);
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 40)));
+  Insert(50, 60);
+  EXPECT_THAT(Sacks(queue_), ElementsAre(Block(50, 60), Block(30, 40)));
+}
+
 TEST_F(OutOfOrderQueueTest, AFinThatDataPassedIsForgotten) {
   OutOfOrderQueue::InsertResult fin;
   queue_.InsertFin(Seq(40), &fin);
