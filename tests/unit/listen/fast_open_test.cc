@@ -1,6 +1,7 @@
 // Fast Open, the server's side: RFC 7413.
 #include "stack/listen/fast_open.h"
 
+#include "tests/support/connection_peek.h"
 #include "tests/support/passive_open_fixture.h"
 
 namespace usher::test {
@@ -190,6 +191,17 @@ TEST_P(FastOpenTest, AResetKeepsItsPlaceForAMinute) {
   Pass(Duration::Seconds(61));
   again.remote_port++;
   EXPECT_THAT(Exchange(LinuxSyn(again).FastOpenCookie(cookie).Data("hello")), Acks(Seq(1006)));
+}
+
+TEST_P(FastOpenTest, WithoutWindowScaleTheClientsWindowIsAsItSays) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack =
+      Exchange(PlainSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+  TcpConnection* child = Accept(listener);
+  ASSERT_NE(child, nullptr);
+  Give(From(Client()).Ack(Seq(1006), syn_ack.seq + 1).Window(1000));
+  EXPECT_EQ(ConnectionPeek{*child}.snd_wnd(), 1000u);
 }
 
 // A lost SYN-ACK: the client sends its SYN again, perhaps without the data; the timer resends too.

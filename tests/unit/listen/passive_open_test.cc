@@ -212,6 +212,17 @@ TEST_P(PassiveOpenTest, SomaxconnIsReadAtListen) {
   EXPECT_EQ(L(listener).whole.held_back_by, HeldBackBy::kSomaxconn);
 }
 
+TEST_P(PassiveOpenTest, OnlyWithoutCookiesTheLastQuarterIsALimit) {
+  sysctls_.tcp_max_syn_backlog = 16;
+  const Handle linux = Listen({.backlog = 100, .model = ListenModel::kLinux});
+  const Handle bsd = Listen({.port = 81, .backlog = 100, .model = ListenModel::kBsd});
+  for (const int cookies : {0, 1, 2}) {
+    sysctls_.tcp_syncookies = cookies;
+    EXPECT_EQ(passive_->LimitsInForce(L(linux)).half_open_capacity, cookies == 0 ? 13u : 101u);
+    EXPECT_EQ(passive_->LimitsInForce(L(bsd)).half_open_capacity, L(bsd).whole.half_open_capacity);
+  }
+}
+
 // ---- Close ----
 
 TEST_P(PassiveOpenTest, CloseResetsQueuedChildren) {
