@@ -225,7 +225,7 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
   // number is another.
   const int32_t beside = static_cast<int32_t>(ack - server_next_);
   if (by_cookie_ && sound && !completed_ && beside != 0 && std::abs(beside) <= 3)
-    acked_ = server_next_ = ack;
+    first_ = acked_ = server_next_ = ack;
   if (known_ && sound && seq == expected_ && ack == acked_) completed_ = true;
   last_ack_ = ack;
   const Bytes options = Options(s, number);
@@ -237,7 +237,7 @@ bool Client::IsPredictedTooOld(const SegmentStep& s, uint32_t seq, uint32_t ack)
   if ((s.flags & ~TcpFlags::kPsh) != TcpFlags::kAck || s.length == 0) return false;
   if (seq != expected_ && seq != next_) return false;  // its acknowledgment may be delayed
   if (!completed_) return false;                       // then it is a request's
-  const uint32_t acknowledged = acked_ - server_isn_ - 1;
+  const uint32_t acknowledged = acked_ - first_;
   return static_cast<int32_t>(ack - acked_ + std::min<uint32_t>(max_window_, acknowledged)) < 0;
 }
 
@@ -313,7 +313,7 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
       synack_again_ = true;
       if (!cookie) text += " same isn";
     }
-    server_next_ = acked_ = seq + 1;
+    first_ = server_next_ = acked_ = seq + 1;
     // Fast Open: the SYN's data was taken.
     const uint32_t taken = tcp->ack().value() - next_;
     if (taken != 0 && taken <= 2000) next_ += taken;

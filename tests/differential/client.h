@@ -68,6 +68,7 @@ class Client {
   uint32_t next_ = 0;
   uint32_t server_isn_ = 0x20000000;  // a made-up one until a SYN-ACK tells
   uint32_t previous_isn_ = 0x20000000;
+  uint32_t first_ = 0x20000001;  // the server's first number behind its SYN
   uint32_t server_next_ = 0x20000001;
   uint32_t expected_ = 0;        // the number that the server waits for
   uint32_t acked_ = 0x20000001;  // the highest number that this client has acknowledged
