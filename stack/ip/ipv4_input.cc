@@ -59,6 +59,10 @@ bool Interface::AcceptOptions(ByteSpan options) const {
   if (ip.protocol() != IpProtocol::kTcp) [[unlikely]]
     return DeliverOther4(frame, ip, cast, out);
   counters_.Add(Counter::IpInDelivers);
+  if (frame.link_multicast) [[unlikely]] {
+    counters_.Add(Counter::UsherTcpToManyDropped);
+    return false;
+  }
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
   segment.pool = &link_.pool();

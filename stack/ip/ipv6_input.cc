@@ -125,6 +125,10 @@ bool Interface::DeliverTcp6(const RxFrame& frame, const Ipv6View& ip, uint16_t l
     counters_.Add(Counter::Ip6InAddrErrors);
     return false;
   }
+  if (frame.link_multicast) {
+    counters_.Add(Counter::UsherTcpToManyDropped);
+    return false;
+  }
   L4Packet& segment = out.tcp[out.tcp_count++];
   segment.packet = frame.packet;
   segment.pool = &link_.pool();

@@ -24,7 +24,8 @@ struct L4Packet {
   uint8_t hop_limit = 0;
   bool checksum_good = false;  // verified by the port; otherwise TCP verifies it
   bool handed_over = false;    // by a sibling shard, which has counted it
-  bool to_multicast = false;   // sent to a broadcast or multicast address (link or network)
+  bool to_multicast = false;   // sent to a broadcast or multicast address of the network; what was
+                               // sent to one of the link is no TCP
   IpAddress source;
   IpAddress destination;
 };

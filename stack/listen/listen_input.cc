@@ -128,13 +128,15 @@ PassiveOpen::Offer PassiveOpen::ReadOffer(const Listener& l, const Segment& s) c
 }
 
 // RFC 3168 section 6.1.1. A SYN that is itself marked ECT was meddled with on its way, unless its
-// sender knows the newer rules (RFC 9768, told by the third flag) or DCTCP is spoken here.
+// sender knows newer rules (RFC 9768, told by the third flag; as Linux, by any flag that is newer
+// than these rules) or DCTCP is spoken here.
 bool PassiveOpen::GrantsEcn(const Listener& l, const Segment& syn) const {
   constexpr uint16_t kSetup = TcpFlags::kEce | TcpFlags::kCwr;
   if ((syn.flags & kSetup) != kSetup) return false;
   if (NeedsEcn(CongestionOf(context_, l.spec.options))) return true;
   if (context_.sysctls.tcp_ecn == 0) return false;
-  return EcnOf(syn.packet->tos) == Ecn::kNotEct || syn.Has(TcpFlags::kAe);
+  constexpr uint8_t kUnknown = 0x0f;  // AE and the three bits that are still reserved
+  return EcnOf(syn.packet->tos) == Ecn::kNotEct || (syn.packet->l4[12] & kUnknown) != 0;
 }
 
 // The order of these questions is what a client of an overloaded Linux server sees; see README.md.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "stack/listen/passive_open.h"
+#include "stack/tcp/paws.h"
 #include "stack/tcp/reset.h"
 #include "stack/tcp/window.h"
 
@@ -96,7 +97,10 @@ PassiveOpen::Outcome PassiveOpen::AtOwner(Listener& l, uint32_t request, Segment
   const bool stamped = s.options.timestamps && context_.sysctls.tcp_timestamps != 0;
   if (stamped) {
     const TcpTimestamps& t = *s.options.timestamps;
-    paws_reject = r.ts_recent != 0 && static_cast<int32_t>(t.value - r.ts_recent) < 0;
+    // As Linux, which takes the time of the timer for the age: a reset is believed from the
+    // timeouts of a minute on.
+    paws_reject = TicksBehind(t.value, r.ts_recent) > 0 &&
+                  !(s.Has(TcpFlags::kRst) && TimeoutOf(r) >= Duration::Seconds(kPawsResetHorizonS));
     echo_reject = r.timestamps_ok && t.echo != 0 && !Between(t.echo, r.first_tsval, r.last_tsval);
   }
 

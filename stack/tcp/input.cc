@@ -4,12 +4,15 @@
 #include "stack/base/check.h"
 #include "stack/base/short_cuts.h"
 #include "stack/tcp/connection.h"
+#include "stack/tcp/paws.h"
 
 namespace usher {
 namespace {
 
 // RFC 7323 section 5.5: a timestamp older than this says nothing any more.
-constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
+// Of an established connection a timestamp may be so many ticks behind (as Linux: the clocks of
+// several processors).
+constexpr int32_t kPawsSlack = 1;
 constexpr uint32_t kMaxQuickAcks = 16;
 constexpr uint32_t kMinAckTimeoutMs = 40;
 constexpr Duration kSynAgainSoon = Duration::Millis(8);  // Linux: two ticks
@@ -151,8 +154,8 @@ void TcpConnection::Establish(TcpContext& ctx) {
 // A Fast Open child whose SYN-ACK is not acknowledged yet is first asked what a request is asked,
 // in the order of Linux's tcp_check_req; what passes goes the way of all segments.
 bool TcpConnection::PassAsRequest(TcpContext& ctx, Segment& s) {
-  const bool paws_reject = s.options.timestamps && ts_recent_ != 0 &&
-                           static_cast<int32_t>(s.options.timestamps->value - ts_recent_) < 0;
+  const bool paws_reject =
+      s.options.timestamps && TicksBehind(s.options.timestamps->value, ts_recent_) > 0;
   constexpr uint16_t kMainFlags = TcpFlags::kSyn | TcpFlags::kAck | TcpFlags::kRst;
   if (s.seq == irs_ && (s.flags & kMainFlags) == TcpFlags::kSyn && !paws_reject) {
     // Our SYN-ACK was lost. It may come without the data it had before.
@@ -222,13 +225,14 @@ bool TcpConnection::AcceptSequence(TcpContext& ctx, Segment& s) {
 // DEVIATION(RFC 7323 3.2): a segment without the option is taken, as Linux takes it; some middle
 // boxes strip it, and dropping would hang the connection.
 bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
-  const auto behind = static_cast<int32_t>(ts_recent_ - s.options.timestamps->value);
-  if (behind <= 0 || SecondsOf(ctx.now) - ts_recent_s_ > kPawsHorizonS) return false;
+  const int32_t behind = TicksBehind(s.options.timestamps->value, ts_recent_);
+  if (behind <= kPawsSlack || SecondsOf(ctx.now) - ts_recent_s_ >= kPawsHorizonS) return false;
   // Pure acknowledgments overtake each other in the network; one that says nothing new passes if it
-  // is not older than a retransmission timeout.
+  // is not older than a retransmission timeout, by a clock of 1200 ticks a second (as Linux: some
+  // peers have one).
   const bool pure_ack = s.Has(TcpFlags::kAck) && s.Length() == 0;
   if (pure_ack && s.seq == rcv_nxt_ && s.ack == snd_una_ && !UpdatesSendWindow(s) &&
-      behind <= Rto(ctx).ms())
+      behind <= Rto(ctx).ms() * 6 / 5)
     return false;
   if (s.Has(TcpFlags::kSyn)) {
     SendSynChallenge(ctx);
@@ -341,8 +345,9 @@ void TcpConnection::AdvanceStateOnAck(TcpContext& ctx) {
 // RFC 7323 section 4.3: of segments that span what we last acknowledged, the newest timestamp.
 void TcpConnection::UpdateTsRecent(TcpContext& ctx, const Segment& s) {
   if (!options_in_use_.timestamps || !s.options.timestamps || s.seq > rcv_wup_) return;
-  const auto ahead = static_cast<int32_t>(s.options.timestamps->value - ts_recent_);
-  if (ahead < 0 && SecondsOf(ctx.now) - ts_recent_s_ <= kPawsHorizonS) return;
+  if (PawsRejects(s.options.timestamps->value, ts_recent_, SecondsOf(ctx.now) - ts_recent_s_,
+                  /*rst=*/false))
+    return;
   ts_recent_ = s.options.timestamps->value;
   ts_recent_s_ = SecondsOf(ctx.now);
 }

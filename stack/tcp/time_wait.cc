@@ -1,22 +1,19 @@
 #include "stack/tcp/time_wait.h"
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/paws.h"
 #include "stack/tcp/reset.h"
 
 namespace usher {
 namespace {
 
 constexpr Duration kTimeWaitLength = Duration::Seconds(60);
-constexpr uint32_t kPawsHorizonS = 24 * 24 * 3600;
 
 // RFC 7323 section 5.2.
 bool PawsReject(const TimeWaitCore& r, const Segment& s, Instant now) {
-  if (!r.timestamps || !s.options.timestamps) return false;
-  if (static_cast<int32_t>(s.options.timestamps->value - r.ts_recent) >= 0) return false;
-  const uint32_t age_s = SecondsOf(now) - r.ts_recent_s;
-  if (age_s >= kPawsHorizonS) return false;
-  // A reset carries no timestamp worth the name: after a minute it is believed without.
-  return !(s.Has(TcpFlags::kRst) && age_s >= 60);
+  return r.timestamps && s.options.timestamps &&
+         PawsRejects(s.options.timestamps->value, r.ts_recent, SecondsOf(now) - r.ts_recent_s,
+                     s.Has(TcpFlags::kRst));
 }
 
 void TakeTimestamp(TimeWaitCore& r, const Segment& s, Instant now) {
@@ -82,7 +79,7 @@ TimeWaitTable::Outcome TimeWaitTable::Receive(TcpContext& ctx, uint32_t index, S
   // RFC 6191, and RFC 9293 section 3.6.1: a SYN beyond what was received, or with a newer
   // timestamp.
   const bool newer_stamp = r.timestamps && s.options.timestamps &&
-                           static_cast<int32_t>(s.options.timestamps->value - r.ts_recent) > 0;
+                           static_cast<int32_t>(r.ts_recent - s.options.timestamps->value) < 0;
   if (s.Has(TcpFlags::kSyn) && !rst && !s.Has(TcpFlags::kAck) && !paws_reject &&
       (s.seq > r.rcv_nxt || newer_stamp)) {
     Seq iss = r.snd_nxt + 65537;

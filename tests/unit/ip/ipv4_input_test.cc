@@ -131,15 +131,24 @@ TEST_F(Ipv4InputTest, MartiansAreDropped) {
 TEST_F(Ipv4InputTest, BroadcastIsMarked) {
   Make();
   for (const char* destination : {"255.255.255.255", "198.19.255.255", "224.0.0.1"}) {
-    Give(Ethernet(MacAddress::Broadcast(), kPeerMac, EtherType::kIpv4,
-                  Packet4(peer_, Ip(destination))));
+    Give(FromPeer4(Packet4(peer_, Ip(destination))));
     ASSERT_EQ(in_.tcp_count, 1u) << destination;
     EXPECT_TRUE(in_.tcp[0].to_multicast) << destination;
   }
-  // Our address in a broadcast frame.
-  Give(Ethernet(MacAddress::Broadcast(), kPeerMac, EtherType::kIpv4, Packet4(peer_, us_)));
-  ASSERT_EQ(in_.tcp_count, 1u);
-  EXPECT_TRUE(in_.tcp[0].to_multicast);
+}
+
+// As Linux's tcp_v4_rcv: whatever its IP address, it is IP that is delivered but no TCP.
+TEST_F(Ipv4InputTest, TcpInAFrameToManyIsDropped) {
+  Make();
+  uint64_t frames = 0;
+  for (const MacAddress& to : {MacAddress::Broadcast(), MacAddress{{1, 0, 0x5e, 0, 0, 1}}}) {
+    for (const IpAddress& destination : {us_, Ip("198.19.255.255"), Ip("224.0.0.1")}) {
+      Give(Ethernet(to, kPeerMac, EtherType::kIpv4, Packet4(peer_, destination)));
+      EXPECT_EQ(in_.tcp_count, 0u) << destination.ToString();
+      EXPECT_EQ(Count(Counter::UsherTcpToManyDropped), ++frames);
+      EXPECT_EQ(Count(Counter::IpInDelivers), frames);
+    }
+  }
 }
 
 TEST_F(Ipv4InputTest, BadChecksumDroppedUnlessThePortSaysGood) {

@@ -104,6 +104,18 @@ TEST_F(Ipv6InputTest, MulticastSegmentIsMarked) {
   EXPECT_TRUE(in_.tcp[0].to_multicast);
 }
 
+// As Linux's tcp_v6_rcv.
+TEST_F(Ipv6InputTest, TcpInAFrameToManyIsDropped) {
+  Settle();
+  uint64_t frames = 0;
+  for (const IpAddress& destination : {us_, Ip("ff02::1")}) {
+    Give(Ethernet(MacAddress{{0x33, 0x33, 0, 0, 0, 1}}, kPeerMac, EtherType::kIpv6,
+                  Packet6(6, Pattern(20), peer_, destination)));
+    EXPECT_EQ(in_.tcp_count, 0u) << destination.ToString();
+    EXPECT_EQ(Count(Counter::UsherTcpToManyDropped), ++frames);
+  }
+}
+
 TEST_F(Ipv6InputTest, EchoIsAnswered) {
   Settle();
   const Bytes data = Pattern(100);

@@ -383,7 +383,8 @@ TEST_P(ReassemblyTest, PlacesHandedOutInThisBurstAreNotTaken) {
   ExpectWhole(segment, "in the next burst");
 }
 
-// One fragment sent to all of the link: the whole was, as far as anybody can tell.
+// One fragment sent to all of the link: the whole was, as far as anybody can tell, and so is no
+// TCP.
 TEST_P(ReassemblyTest, SentToAllOfTheLinkInPartIsToAll) {
   Make();
   const Bytes segment = Segment(800);
@@ -391,8 +392,8 @@ TEST_P(ReassemblyTest, SentToAllOfTheLinkInPartIsToAll) {
   StoreMac(first.data(), MacAddress::Broadcast());
   Give(first);
   Give(Fragment(segment, {400, 400, false}, 1));
-  ASSERT_EQ(in_.tcp_count, 1u);
-  EXPECT_TRUE(in_.tcp[0].to_multicast);
+  EXPECT_EQ(in_.tcp_count, 0u);
+  EXPECT_EQ(Count(Counter::UsherTcpToManyDropped), 1u);
   // And no error is sent about one that expires.
   first = Fragment(segment, {0, 400, true}, 2);
   StoreMac(first.data(), MacAddress::Broadcast());

@@ -125,7 +125,12 @@ TEST_P(EachModelTest, SynToNobodyIsResetAndCounted) {
 
 TEST_P(EachModelTest, BroadcastSynIsDropped) {
   const Handle listener = ListenWith(5);
-  GiveSilently(LinuxSyn(Client()).To(MacAddress::Broadcast()));
+  GiveSilently(LinuxSyn(Client()).To(MacAddress::Broadcast()));  // not even TCP (as Linux)
+  EXPECT_EQ(Count(Counter::TcpExtListenDrops), 0u);
+  EXPECT_EQ(Count(Counter::TcpInSegs), 0u);
+  FourTuple to_all = Client();
+  to_all.local = Ip(v6_ ? "ff02::1" : "198.19.255.255");
+  GiveSilently(LinuxSyn(to_all));
   EXPECT_EQ(Drops(listener, DropReason::kSynNotUnicast), 1u);
   EXPECT_EQ(Count(Counter::TcpExtListenDrops), 1u);
 }
@@ -189,6 +194,24 @@ TEST_P(EachModelTest, EcnIsGrantedWhenAskedFor) {
                      .FlagBits(TcpFlags::kSyn | TcpFlags::kEce | TcpFlags::kCwr | TcpFlags::kAe)
                      .Ecn(Ecn::kEct0)),
         HasFlags(granted));
+  }
+}
+
+// As Linux: any flag that is newer than RFC 3168, and no other.
+TEST_P(EachModelTest, AMarkedSynIsTrustedForEachReservedFlag) {
+  ListenWith(1000);
+  uint32_t client = 0;
+  for (const Ecn ecn : {Ecn::kNotEct, Ecn::kEct0, Ecn::kEct1, Ecn::kCe}) {
+    for (uint8_t reserved = 0; reserved < 16; ++reserved) {
+      const FourTuple tuple = Client(client++);
+      Bytes frame = LinuxSyn(tuple).Flags("SEW").Ecn(ecn);
+      uint8_t* const tcp = frame.data() + 14 + (v6_ ? 40 : 20);
+      tcp[12] |= reserved;
+      FillTcpChecksum(tcp, frame.size() - static_cast<size_t>(tcp - frame.data()), tuple.remote,
+                      tuple.local);
+      EXPECT_THAT(Exchange(frame), HasFlags(ecn == Ecn::kNotEct || reserved != 0 ? "SAE" : "SA"))
+          << int{reserved};
+    }
   }
 }
 

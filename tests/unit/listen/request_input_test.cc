@@ -155,6 +155,27 @@ TEST_P(RequestInputTest, PawsFailureIsAcknowledged) {
   EXPECT_TRUE(Established());
 }
 
+// 2^31 away is not behind (as Linux).
+TEST_P(RequestInputTest, PawsEndsHalfTheCircleAway) {
+  MakeRequest();
+  EXPECT_THAT(Exchange(Right("A", 5000 + (1u << 31) + 1)), AllOf(HasFlags("A"), Acks(rcv_nxt_)));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
+  GiveSilently(Right("A", 5000 + (1u << 31)));
+  EXPECT_TRUE(Established());
+}
+
+// As Linux: once the timer stands at more than a minute, a reset is believed with an old timestamp.
+TEST_P(RequestInputTest, PawsStopsAResetUntilTheTimerIsAMinute) {
+  sysctls_.tcp_synack_retries = 8;
+  MakeRequest();
+  Pass(Duration::Seconds(1 + 2 + 4 + 8 + 16 + 1));  // it stands at 32 s
+  GiveSilently(Right("R", 4999));
+  EXPECT_EQ(half_open(), 1u);
+  Pass(Duration::Seconds(32));  // at 64 s
+  GiveSilently(Right("R", 4999));
+  EXPECT_EQ(half_open(), 0u);
+}
+
 TEST_P(RequestInputTest, OldDuplicateSynFailsPaws) {
   MakeRequest();
   EXPECT_THAT(Exchange(LinuxSyn(Client(), Seq(1000), 4000)), AllOf(HasFlags("A"), Acks(rcv_nxt_)));

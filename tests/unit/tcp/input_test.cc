@@ -274,10 +274,33 @@ TEST_P(InputTest, PawsDropsOldTimestamps) {
   Connection c = Open();
   Give(Ack().Timestamps(10'000'000, last_tsval_).Data("a"));
   TakeSent();
-  Give(Ack().Timestamps(9'999'999, last_tsval_).Data("b"));
+  Give(Ack().Timestamps(9'999'998, last_tsval_).Data("b"));
   EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), Acks(P(1)), EchoesTimestamp(10'000'000)));
   EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
   EXPECT_EQ(Read(c), "a");
+}
+
+// Linux's TCP_PAWS_WINDOW: taken, but not remembered.
+TEST_P(InputTest, PawsAllowsOneTick) {
+  timestamps_ = true;
+  Connection c = Open();
+  Give(Ack().Timestamps(10'000'000, last_tsval_).Data("a"));
+  TakeSent();
+  Give(Ack().Timestamps(9'999'999, last_tsval_).Data("b"));
+  EXPECT_THAT(TakeOne(), AllOf(HasFlags("A"), Acks(P(2)), EchoesTimestamp(10'000'000)));
+  EXPECT_EQ(Read(c), "ab");
+}
+
+TEST_P(InputTest, PawsEndsHalfTheCircleAway) {
+  timestamps_ = true;
+  Connection c = Open();
+  Give(Ack().Timestamps(10'000'000, last_tsval_).Data("a"));
+  Give(Ack().Timestamps(10'000'000 + (1u << 31) + 1, last_tsval_).Data("b"));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
+  TakeSent();
+  Give(Ack().SeqNo(P(1)).Timestamps(10'000'000 + (1u << 31), last_tsval_).Data("b"));
+  EXPECT_THAT(TakeOne(), AllOf(Acks(P(2)), EchoesTimestamp(10'000'000 + (1u << 31))));
+  EXPECT_EQ(Read(c), "ab");
 }
 
 TEST_P(InputTest, PawsDoesNotStopAReset) {

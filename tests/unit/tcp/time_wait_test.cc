@@ -96,6 +96,18 @@ TEST_P(TimeWaitTest, PawsStopsAnOldSyn) {
   EXPECT_EQ(Count(Counter::TcpExtPAWSTimewait), 1u);
 }
 
+// 2^31 away is newer, as on Linux, and one more is too old.
+TEST_P(TimeWaitTest, PawsEndsHalfTheCircleAway) {
+  timestamps_ = true;
+  Enter();
+  const uint32_t recent = Tsval();
+  Give(SynOf(P(-1000)).Timestamps(recent + (1u << 31) + 1, 0));
+  EXPECT_THAT(TakeOne(), HasFlags("A"));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSTimewait), 1u);
+  Give(SynOf(P(-1000)).Timestamps(recent + (1u << 31), 0));
+  EXPECT_THAT(TakeOne(), HasFlags("SA"));
+}
+
 TEST_P(TimeWaitTest, BeyondTheBucketsNoRecordIsKept) {
   options_.sysctls.tcp_max_tw_buckets = 1;
   Enter();
