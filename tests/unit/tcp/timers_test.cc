@@ -158,7 +158,7 @@ TEST_P(TimersTest, KeepaliveProbesAndGivesUp) {
 TEST_P(TimersTest, AKeepaliveTimeBelowZeroDoesNotCome) {
   options_.sysctls.tcp_keepalive_time = -1;
   listen_options_.keepalive = true;
-  Connection c = Open();
+  Open();
   TakeSent();
   AdvanceBy(Duration::Seconds(30 * 24 * 3600));
   EXPECT_THAT(TakeSent(), IsEmpty());
