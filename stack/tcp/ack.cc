@@ -59,7 +59,6 @@ void TcpConnection::TakeAck(TcpContext& ctx, const Segment& s) {
   const bool window_updated = UpdateSendWindow(ctx, s);
   soft_error_ = Error::kNone;
   probes_out_ = 0;
-  keepalive_probes_out_ = 0;
   last_ack_received_ = MilliStamp::Of(ctx.now);
   if (kShortCuts && s.ack == snd_una_ && s.options.sack_count == 0 && control_.AtRest()) {
     // It acknowledges nothing: the peer only sends.
@@ -130,10 +129,7 @@ void TcpConnection::AdvanceSndUna(TcpContext& ctx, Seq ack) {
   if (acked == 0) return;
   send_buffer_.Acknowledge(ctx.send_blocks, acked);
   ChargeMemory(ctx);
-  if (write_blocked_ && SendMemory() <= SendMemoryLimit(ctx) / 3 * 2) {
-    write_blocked_ = false;
-    Raise(ctx, kEventWritable);
-  }
+  EndWriteBlock(ctx);
 }
 
 }  // namespace usher

@@ -98,6 +98,9 @@ struct TcpOptionsSet {
   uint32_t user_timeout_ms = 0;       // TCP_USER_TIMEOUT; 0: by tcp_retries2
   uint32_t receive_buffer_bytes = 0;  // 0: tcp_rmem's default
   uint32_t send_buffer_bytes = 0;     // 0: tcp_wmem's default
+  // TCP_NOTSENT_LOWAT: writes are taken while fewer bytes than this are unsent, and one that was
+  // not is asked for again (OnWritable) once they are fewer than half. 0: tcp_notsent_lowat.
+  uint32_t notsent_lowat_bytes = 0;
   // SO_MAX_PACING_RATE in bytes per second: paces, and no faster than this. Pacer::kNoLimit: paced
   // only by an algorithm that needs it.
   uint32_t max_pacing_rate = Pacer::kNoLimit;
@@ -187,6 +190,9 @@ class TcpConnection {
   bool at_mark() const { return urgent_.marked && rcv_up_ == copied_seq_; }
   // Bytes that Write would take now; 0 makes kEventWritable due.
   size_t WritableBytes(TcpContext& ctx);
+  // What poll() calls writable on Linux, and what ends the wait for kEventWritable: a third of the
+  // send buffer is free, and less than half of TCP_NOTSENT_LOWAT unsent.
+  bool IsWritable(const TcpContext& ctx) const;
   Error Shutdown(TcpContext& ctx, ShutdownHow how);
   // The owner lets go: FIN, or RST if unread data would be lost (RFC 1122 4.2.2.13) or by
   // SO_LINGER.
@@ -237,6 +243,7 @@ class TcpConnection {
 
   static constexpr uint32_t kSendOverhead = 896;  // of Linux's records of what is to be sent, each
   static constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
+  static constexpr uint32_t kNoLowat = UINT32_MAX;        // of tcp_notsent_lowat
   static constexpr Duration kTimeWaitLength = Duration::Seconds(60);
   static constexpr uint32_t kMinPathMtuV4 = 552;  // as Linux's min_pmtu; RFC 5927 section 7
   static constexpr uint32_t kMinPathMtuV6 = 1280;
@@ -415,6 +422,14 @@ class TcpConnection {
   void TuneReceiveBuffer(TcpContext& ctx);
   Error WriteError() const;
   void NoteWriteBlocked(TcpContext& ctx);
+  void EndWriteBlock(TcpContext& ctx);
+  uint32_t NotsentLowat(const TcpContext& ctx) const {
+    const uint32_t own = options_.notsent_lowat_bytes;
+    return own != 0 ? own : ctx.sysctls.tcp_notsent_lowat;
+  }
+  uint32_t UnsentBytes() const { return static_cast<uint32_t>(WriteEnd() - snd_nxt_); }
+  bool FewUnsent(const TcpContext& ctx) const;
+  size_t UnsentRoom(const TcpContext& ctx) const;
   void QueueFin(TcpContext& ctx);
   void Orphan(TcpContext& ctx);
   void EnterFinWait2Orphaned(TcpContext& ctx, Segment* s = nullptr);
@@ -499,12 +514,11 @@ class TcpConnection {
 
   // -- Acknowledging --
   SackBlock dsack_;
-  uint16_t ack_timeout_ms_ = 0;  // 0: no data yet
-  uint16_t time_wait_ms_ = 0;    // how long the small record that follows lives
-  uint8_t quick_acks_ = 0;       // acknowledgments still to be sent at once
-  uint8_t probes_out_ = 0;       // unanswered window probes
-  uint8_t persist_backoff_ = 0;  // goes on growing while the peer answers with a closed window
-  uint8_t keepalive_probes_out_ = 0;
+  uint16_t ack_timeout_ms_ = 0;   // 0: no data yet
+  uint16_t time_wait_ms_ = 0;     // how long the small record that follows lives
+  uint8_t quick_acks_ = 0;        // acknowledgments still to be sent at once
+  uint8_t probes_out_ = 0;        // unanswered, of the peer's window or life (icsk_probes_out)
+  uint8_t persist_backoff_ = 0;   // goes on growing while the peer answers with a closed window
   bool interactive_ : 1 = false;  // answers follow requests: they carry the ACKs
   bool ack_pending_ : 1 = false;
   bool ack_now_ : 1 = false;
@@ -552,6 +566,7 @@ class TcpConnection {
   };
   UrgentState urgent_;
   uint8_t urgent_byte_ = 0;
+  uint16_t md5_key_ = Md5Keys::kNone;  // of ctx.md5_keys, held; here it fills a gap
 
   // The search for the path's MTU (mtu_probe.cc). Sizes of IP packets.
   struct MtuSearch {
@@ -572,8 +587,6 @@ class TcpConnection {
   MilliStamp last_ack_received_;
   MilliStamp last_out_of_window_ack_;
   MilliStamp orphaned_at_;
-  uint16_t md5_key_ = Md5Keys::kNone;      // of ctx.md5_keys, held
-  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly; it and the next fill a gap
   // How often snd_una_ has passed iss_, and rcv_nxt_ irs_: the upper part of what info.h counts.
   uint16_t snd_wraps_ = 0;
   uint16_t rcv_wraps_ = 0;
@@ -585,11 +598,12 @@ class TcpConnection {
   uint32_t tune_space_ = 0;
 
   // -- Buffers and control --
-  uint32_t charged_ = 0;  // bytes of tcp_mem
+  uint32_t out_of_order_ = kNoReassembly;  // in ctx.reassembly
+  uint32_t charged_ = 0;                   // bytes of tcp_mem
   SendBuffer send_buffer_;
+  TcpOptionsSet options_;  // here for its size
   ReceiveBuffer receive_buffer_;
   SendControl control_;
-  TcpOptionsSet options_;
 };
 static_assert(sizeof(TcpConnection) <= 696);  // all in: tests/unit/shard/memory_test.cc
 

@@ -30,7 +30,7 @@ TimerInfo TcpConnection::NextTimer(const TcpContext& ctx) const {
     return {TimerKind::kPersist, left(persist_deadline_), probes_out_};
   if (life_deadline_ == Instant::Never()) return {};
   if (!has_owner_) return {TimerKind::kTimeWait, left(life_deadline_), 0};
-  return {TimerKind::kKeepalive, left(life_deadline_), keepalive_probes_out_};
+  return {TimerKind::kKeepalive, left(life_deadline_), probes_out_};
 }
 
 TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
@@ -98,7 +98,7 @@ TcpInfo TcpConnection::Info(const TcpContext& ctx) const {
   if (info.bytes_received != 0) --info.bytes_received;
   info.recovery = recovery.state();
   info.timeouts = recovery.timeouts();
-  info.probes = std::max(probes_out_, keepalive_probes_out_);
+  info.probes = probes_out_;
   return info;
 }
 

@@ -173,6 +173,8 @@ void TcpConnection::SendData(TcpContext& ctx) {
   }
   control_.AfterSending(rc, next.limit, sent_new);
   if (sent_data) NoteDataSent(ctx);
+  if (write_blocked_ && NotsentLowat(ctx) != kNoLowat) [[unlikely]]
+    EndWriteBlock(ctx);
   if (next.limit == SendLimit::kPacing) [[unlikely]] {
     pacing_wait_ = true;
     return;

@@ -194,7 +194,7 @@ void TcpConnection::OnWindowAfterProbe(TcpContext& ctx) {
 // by a peer who answers is bounded as well (RFC 6429).
 void TcpConnection::OnPersistTimer(TcpContext& ctx) {
   persist_deadline_ = Instant::Never();
-  if (write_blocked_) {  // nothing in flight: only memory can have been in the way
+  if (write_blocked_ && FewUnsent(ctx)) {  // nothing in flight: only memory was in the way
     write_blocked_ = false;
     Raise(ctx, kEventWritable);
   }
@@ -239,10 +239,9 @@ void TcpConnection::OnLifeTimer(TcpContext& ctx) {
   const uint32_t most = options_.keepalive_probes != 0
                             ? options_.keepalive_probes
                             : static_cast<uint32_t>(ctx.sysctls.tcp_keepalive_probes);
-  const bool too_long =
-      options_.user_timeout_ms != 0
-          ? idle >= Duration::Millis(options_.user_timeout_ms) && keepalive_probes_out_ > 0
-          : keepalive_probes_out_ >= most;
+  const bool too_long = options_.user_timeout_ms != 0
+                            ? idle >= Duration::Millis(options_.user_timeout_ms) && probes_out_ > 0
+                            : probes_out_ >= most;
   if (too_long) {
     SendRst(ctx);
     GiveUp(ctx);
@@ -250,7 +249,7 @@ void TcpConnection::OnLifeTimer(TcpContext& ctx) {
   }
   ctx.counters.Add(Counter::TcpExtTCPKeepAlive);
   SendBare(ctx, snd_una_ - 1, TcpFlags::kAck);
-  ++keepalive_probes_out_;
+  if (probes_out_ < 255) ++probes_out_;
   const uint32_t interval_s = options_.keepalive_intvl_s != 0
                                   ? options_.keepalive_intvl_s
                                   : static_cast<uint32_t>(ctx.sysctls.tcp_keepalive_intvl);

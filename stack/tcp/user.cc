@@ -290,6 +290,9 @@ IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
   if (const Error e = WriteError(); e != Error::kNone) return {0, e};
   if (data.empty()) return {0, Error::kNone};
   size_t n = 0;
+  const size_t wanted = data.size();
+  if (NotsentLowat(ctx) != kNoLowat) [[unlikely]]
+    data = data.first(std::min(wanted, UnsentRoom(ctx)));
   // Little enough needs no closer look.
   const size_t after = send_buffer_.size() + data.size();
   const auto least = static_cast<size_t>(ctx.sysctls.tcp_wmem[1]);
@@ -297,7 +300,7 @@ IoResult TcpConnection::Write(TcpContext& ctx, std::span<const uint8_t> data) {
   if (AdmitSendMemory(ctx))
     n = send_buffer_.Append(ctx.send_blocks, data, small ? least : SendBufferLimit(ctx));
   ChargeMemory(ctx);
-  if (n < data.size()) NoteWriteBlocked(ctx);
+  if (n < wanted) NoteWriteBlocked(ctx);
   if (n == 0) return {0, Error::kAgain};
   more_coming_ = options_.more_coming;
   WantOutput(ctx);
@@ -308,7 +311,8 @@ IoResult TcpConnection::WriteExternal(TcpContext& ctx, std::span<const uint8_t> 
                                       ReleaseFn release, void* context) {
   if (const Error e = WriteError(); e != Error::kNone) return {0, e};
   if (data.empty()) return {0, Error::kInvalid};
-  if (send_buffer_.size() >= SendBufferLimit(ctx) || !AdmitSendMemory(ctx) ||
+  if (send_buffer_.size() >= SendBufferLimit(ctx) || UnsentRoom(ctx) == 0 ||
+      !AdmitSendMemory(ctx) ||
       !send_buffer_.AppendExternal(ctx.send_blocks, data, release, context)) {
     NoteWriteBlocked(ctx);
     return {0, Error::kAgain};
@@ -328,10 +332,43 @@ void TcpConnection::NoteWriteBlocked(TcpContext& ctx) {
   ArmTimers(ctx);
 }
 
+void TcpConnection::EndWriteBlock(TcpContext& ctx) {
+  if (!write_blocked_ || !IsWritable(ctx)) return;
+  write_blocked_ = false;
+  Raise(ctx, kEventWritable);
+}
+
+bool TcpConnection::IsWritable(const TcpContext& ctx) const {
+  const bool a_third_free = 3 * uint64_t{SendMemory()} <= 2 * uint64_t{SendMemoryLimit(ctx)};
+  return (send_buffer_.empty() || a_third_free) && FewUnsent(ctx);
+}
+
+bool TcpConnection::FewUnsent(const TcpContext& ctx) const {
+  const uint32_t lowat = NotsentLowat(ctx);
+  return lowat == kNoLowat || 2 * uint64_t{UnsentBytes()} < std::max(lowat, 1u);
+}
+
+// How many bytes TCP_NOTSENT_LOWAT lets a write take: what may leave at the end of the pass, and
+// then whole pieces of Linux's send queue, which are begun while less than the mark is unsent.
+size_t TcpConnection::UnsentRoom(const TcpContext& ctx) const {
+  const uint32_t lowat = std::max(NotsentLowat(ctx), 1u);
+  if (lowat == kNoLowat) return SIZE_MAX;
+  const uint32_t open = std::min(control_.congestion().cwnd_bytes(), snd_wnd_);
+  const auto in_flight = static_cast<uint32_t>(snd_nxt_ - snd_una_);
+  const uint32_t leaves = MaySend() && open > in_flight ? open - in_flight : 0;
+  const uint32_t unsent = UnsentBytes();
+  const uint32_t stays = unsent - std::min(unsent, output_queued ? leaves : 0);
+  if (stays >= lowat) return 0;
+  const uint64_t goal = SizeGoal();
+  const uint64_t most = leaves + (lowat + goal - 1) / goal * goal;
+  return most > unsent ? most - unsent : 0;
+}
+
 size_t TcpConnection::WritableBytes(TcpContext& ctx) {
   if (WriteError() != Error::kNone) return 0;
   const uint32_t limit = SendBufferLimit(ctx);
-  const size_t room = send_buffer_.size() < limit ? limit - send_buffer_.size() : 0;
+  const size_t free = send_buffer_.size() < limit ? limit - send_buffer_.size() : 0;
+  const size_t room = std::min(free, UnsentRoom(ctx));
   if (room == 0 || !AdmitSendMemory(ctx)) {
     NoteWriteBlocked(ctx);
     return 0;
@@ -467,6 +504,7 @@ void TcpConnection::ApplyOptions(TcpContext& ctx, const TcpOptionsSet& options) 
   if (pacing_wait_) WantOutput(ctx);
   if (keepalive_changed) ArmKeepalive(ctx);
   if (may_send || options.no_delay) WantOutput(ctx);
+  EndWriteBlock(ctx);  // a higher TCP_NOTSENT_LOWAT, or a larger buffer
   ArmTimers(ctx);
 }
 
@@ -603,9 +641,8 @@ uint32_t TcpConnection::SendMemoryLimit(const TcpContext& ctx) const {
 
 // What the unacknowledged bytes take of that, counted as Linux would.
 uint32_t TcpConnection::SendMemory() const {
-  const auto unsent = static_cast<uint32_t>(WriteEnd() - snd_nxt_);
   const uint32_t pieces =
-      control_.recovery().queue().segments_out() + (unsent + SizeGoal() - 1) / SizeGoal();
+      control_.recovery().queue().segments_out() + (UnsentBytes() + SizeGoal() - 1) / SizeGoal();
   return send_buffer_.size() + pieces * kSendOverhead;
 }
 

@@ -46,7 +46,7 @@ struct ConnectionPeek {
     show("ack", c.ack_timeout_ms_, c.quick_acks_, bool{c.interactive_}, bool{c.ack_pending_},
          bool{c.ack_now_}, bool{c.has_dsack_}, bool{c.out_of_window_acked_}, n(c.dsack_.begin),
          n(c.dsack_.end));
-    show("probes", c.probes_out_, c.persist_backoff_, c.keepalive_probes_out_);
+    show("probes", c.probes_out_, c.persist_backoff_);
     show("marks", bool{c.fin_queued_}, bool{c.fin_sent_}, bool{c.fin_received_}, bool{c.fin_read_},
          bool{c.fin_received_now_}, bool{c.write_blocked_}, bool{c.retransmit_due_},
          bool{c.send_new_first_}, bool{c.pacing_wait_}, bool{c.acked_much_}, c.output_queued);

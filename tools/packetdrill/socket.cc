@@ -198,7 +198,6 @@ int Socket::Accept(World::Lock& lock, sockaddr* address, socklen_t* length,
   socket->inq_ = inq_;
   socket->zerocopy_ = zerocopy_;
   if (zerocopy_) world_.Watch(socket.get());
-  socket->notsent_lowat_ = notsent_lowat_;
   socket->receive_low_water_ = receive_low_water_;
   socket->receive_timeout_ = receive_timeout_;
   socket->send_timeout_ = send_timeout_;
@@ -425,12 +424,7 @@ uint32_t Socket::SendLimit() const {
 bool Socket::Writable() const {
   TcpConnection* c = connection();
   if (c == nullptr) return true;
-  const TcpInfo info = c->Info(world_.shard().context());
-  const uint64_t queued = c->unacked_bytes() != 0 ? info.send_memory : 0;
-  if (2 * info.send_limit < 3 * queued) return false;
-  const uint32_t lowat =
-      notsent_lowat_ != 0 ? notsent_lowat_ : world_.shard().sysctls().tcp_notsent_lowat;
-  return lowat == UINT32_MAX || 2 * uint64_t{info.not_sent} < lowat;
+  return c->IsWritable(world_.shard().context());
 }
 
 uint32_t Socket::Poll() {

@@ -126,8 +126,6 @@ class Socket final : public File, public World::Owner {
   uint32_t InqHint() const;
   void AddInq(msghdr* message) const;
 
-  size_t UnsentRoom() const;
-
   // -- socket_options.cc, tcp_info.cc --
   int GetSocketLevel(int name, std::vector<uint8_t>* out);
   int GetTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* length);
@@ -170,7 +168,6 @@ class Socket final : public File, public World::Owner {
   ZeroCopyLog zerocopy_log_;
   uint64_t written_ = 0;  // bytes in all
   int receive_low_water_ = 1;
-  uint32_t notsent_lowat_ = 0;  // 0: the sysctl's
   timeval receive_timeout_{};
   timeval send_timeout_{};
   uint32_t linger_seconds_ = 0;

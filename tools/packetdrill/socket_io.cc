@@ -159,24 +159,6 @@ int Socket::WaitWritable(World::Lock& lock, int flags) {
   return world_.Block(lock, ready, deadline) ? 0 : -EAGAIN;
 }
 
-// How many bytes TCP_NOTSENT_LOWAT lets a write take: what may leave at once, and then whole pieces
-// of Linux's send queue, which are begun while less than the mark is unsent.
-size_t Socket::UnsentRoom() const {
-  const uint32_t mark =
-      notsent_lowat_ != 0 ? notsent_lowat_ : world_.shard().sysctls().tcp_notsent_lowat;
-  const TcpConnection* c = connection();
-  if (mark == UINT32_MAX || c == nullptr) return SIZE_MAX;
-  const TcpInfo info = c->Info(world_.shard().context());
-  if (info.not_sent >= mark) return 0;
-  constexpr uint32_t kLargest = 65'215;
-  const uint32_t mss = std::max(info.mss, 1u);
-  const uint32_t piece = std::max(std::min(kLargest, info.snd_wnd / 2) / mss * mss, mss);
-  const uint32_t in_flight = c->unacked_bytes() - info.not_sent;
-  const uint32_t open = std::min(info.cwnd * mss, info.snd_wnd);
-  const uint32_t now = open > in_flight ? open - in_flight : 0;
-  return now + (mark + piece - 1) / piece * piece - info.not_sent;
-}
-
 ssize_t Socket::SendBytes(World::Lock& lock, const iovec* iov, size_t count, int flags) {
   if (state_ != State::kConnection) return -EPIPE;
   const size_t wanted = TotalOf(iov, count);
@@ -195,7 +177,7 @@ ssize_t Socket::SendBytes(World::Lock& lock, const iovec* iov, size_t count, int
     }
     if (sent == wanted && !Connecting()) return static_cast<ssize_t>(sent);
     if (!Connecting() || IsPassiveFastOpen()) {
-      const auto rest = std::span(bytes).subspan(sent, std::min(wanted - sent, UnsentRoom()));
+      const auto rest = std::span(bytes).subspan(sent);
       const IoResult r = (flags & MSG_OOB) != 0 ? world_.shard().WriteUrgent(handle_, rest)
                                                 : world_.shard().Write(handle_, rest);
       sent += r.bytes;

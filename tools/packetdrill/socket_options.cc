@@ -227,7 +227,8 @@ int Socket::SetRareTcpLevel(int name, int v, const void* raw, socklen_t length) 
       remembered_[{IPPROTO_TCP, name}] = v == 0 ? 0 : std::max(v, kLeastReceiveBuffer / 2);
       return 0;
     case TCP_NOTSENT_LOWAT:
-      notsent_lowat_ = static_cast<uint32_t>(v);
+      options_.notsent_lowat_bytes = static_cast<uint32_t>(v);
+      Apply();
       Edge();
       return 0;
     case TCP_INQ:
@@ -442,7 +443,7 @@ int Socket::GetTcpLevel(int name, std::vector<uint8_t>* out, socklen_t* length) 
       PutInt(out, save_syn_);
       return 0;
     case TCP_NOTSENT_LOWAT:
-      PutInt(out, static_cast<int>(notsent_lowat_));
+      PutInt(out, static_cast<int>(options_.notsent_lowat_bytes));
       return 0;
     case TCP_INQ:
       PutInt(out, inq_ ? 1 : 0);
