@@ -378,6 +378,28 @@ TEST_P(FastOpenTest, InSynReceivedItIsAskedAsARequest) {
   EXPECT_EQ(child->readable_bytes(), kHello);
 }
 
+// An old duplicate of the SYN is not answered as one.
+TEST_P(FastOpenTest, PawsStopsAnOldSynInSynReceived) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Data("hello"));
+  ASSERT_NE(Accept(listener), nullptr);
+  Pass(Duration::Millis(510));
+  EXPECT_THAT(Exchange(LinuxSyn(Client()).FastOpenCookie(cookie).Timestamps(1, 0)), HasFlags("A"));
+  EXPECT_EQ(Count(Counter::TcpExtPAWSEstab), 1u);
+}
+
+TEST_P(FastOpenTest, InSynReceivedAnswersHaveTimestampsOnlyIfTheSynHad) {
+  const Handle listener = ListenFast();
+  const FastOpenOption cookie = CookieFor(Client());
+  const SentTcp syn_ack =
+      Exchange(PlainSyn(Client(), Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+  ASSERT_NE(Accept(listener), nullptr);
+  const SentTcp ack = Exchange(From(Client()).Ack(Seq(2'000'000), syn_ack.seq + 1).Data("far"));
+  EXPECT_THAT(ack, HasFlags("A"));
+  EXPECT_FALSE(ack.options.timestamps);
+}
+
 // RFC 5961 section 3.2; Linux counts the handshake and the socket.
 TEST_P(FastOpenTest, AnExactResetInSynReceivedEndsIt) {
   const Handle listener = ListenFast();

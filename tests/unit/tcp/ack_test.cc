@@ -85,6 +85,19 @@ TEST_P(AckTest, BehindDataTheFirstIsNoDuplicate) {
   EXPECT_EQ(Count(Counter::TcpExtTCPRenoRecovery), 1u) << "the third";
 }
 
+// RFC 2883: what was sent again came twice.
+TEST_P(AckTest, SegmentsThatCameTwiceAreCounted) {
+  sack_ = true;
+  rtt_ = Duration::Millis(10);
+  Connection c = Open();
+  c.Write("twice");
+  Poll();
+  while (Count(Counter::TcpRetransSegs) == 0) AdvanceBy(Duration::Millis(50));
+  Give(Ack(5).Sack({{O(0), O(5)}}));
+  EXPECT_EQ(Count(Counter::TcpExtTCPDSACKRecv), 1u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPDSACKRecvSegs), 1u);
+}
+
 TEST_P(AckTest, OpensTheWindowForWhatWaits) {
   window_ = 2000;
   Connection c = Open();

@@ -104,6 +104,25 @@ TEST_P(NotsentLowatTest, ASysctlOfZeroIsOne) {
   EXPECT_THAT(TakeAfterPoll(), SizeIs(4));
 }
 
+// Who was not refused is not told.
+TEST_P(NotsentLowatTest, WhatWasTakenWholeRaisesNoEvent) {
+  Open();
+  app_.writable = 0;
+  EXPECT_EQ(Write(1000), 1000u);
+  Poll();
+  Give(Ack(1000));
+  Poll();
+  EXPECT_EQ(app_.writable, 0);
+}
+
+TEST_P(NotsentLowatTest, AWriteBehindTheEndTakesNothing) {
+  Open();
+  EXPECT_EQ(c_.Shutdown(ShutdownHow::kWrite), Error::kNone);
+  const IoResult r = c_.Write("late");
+  EXPECT_EQ(r.error, Error::kBrokenPipe);
+  EXPECT_EQ(r.bytes, 0u);
+}
+
 TEST_P(NotsentLowatTest, WithoutAMarkTheBufferIsTheLimit) {
   listen_options_.notsent_lowat_bytes = 0;
   Open();

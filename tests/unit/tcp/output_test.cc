@@ -158,6 +158,16 @@ TEST_P(OutputTest, ASmallWindowIsUsedWhenItIsHalfTheLargest) {
   EXPECT_THAT(TakeOne(), HasLength(400));
 }
 
+TEST_P(OutputTest, ExactlyHalfTheLargestWindowIsEnough) {
+  window_ = syn_window_ = 400;
+  Connection c = Open();
+  c.Write(std::string(1000, 'x'));
+  Poll();
+  EXPECT_THAT(TakeOne(), HasLength(400));
+  Give(Ack(400).Window(200));
+  EXPECT_THAT(TakeOne(), HasLength(200));
+}
+
 // A tail loss probe sends what is new, up to the last byte of the peer's window (RFC 8985 7.3).
 TEST_P(OutputTest, ATailLossProbeMayFillTheWindow) {
   const uint16_t mss = v6_ ? 1440 : 1460;
@@ -288,6 +298,8 @@ TEST_P(OutputTest, TheWindowClosesAndReadingOpensIt) {
     EXPECT_THAT(TakeOne(), AllOf(Acks(P(sent)), HasWindow(0)));
   }
   EXPECT_EQ(Count(Counter::TcpExtBeyondWindow), 3u);
+  EXPECT_EQ(Count(Counter::TcpExtTCPFromZeroWindowAdv), 0u);
+  EXPECT_EQ(Count(Counter::TcpExtPruneCalled), 0u);
   // A little room is not worth telling; half of it is.
   Read(c, 10);
   Poll();
@@ -298,6 +310,22 @@ TEST_P(OutputTest, TheWindowClosesAndReadingOpensIt) {
   const SentTcp update = TakeOne();
   EXPECT_THAT(update, AllOf(HasFlags("A"), Acks(P(sent))));
   EXPECT_GT(update.window, 4000);
+  EXPECT_EQ(Count(Counter::TcpExtTCPFromZeroWindowAdv), 1u);
+}
+
+// The field is what is free in whole units, the last begun one too: a unit may be 16 KiB.
+TEST_P(OutputTest, AScaledWindowIsRoundedUp) {
+  window_scale_ = 0;
+  Connection c = Open();
+  const uint8_t scale = *syn_ack_.options.window_scale;
+  ASSERT_GE(scale, 7);
+  Give(Ack().Data("x"));
+  Read(c);
+  AdvanceBy(Duration::Millis(300));
+  const uint32_t offered = uint32_t{TakeSent().back().window} << scale;
+  EXPECT_GE(offered, Peek(c).rcv_wnd());
+  EXPECT_GE(offered, 64'000u);
+  EXPECT_LE(offered, 65'536u);
 }
 
 TEST_P(OutputTest, TheRightEdgeNeverMovesLeft) {

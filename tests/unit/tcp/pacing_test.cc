@@ -102,6 +102,19 @@ TEST_P(PacingTest, TheLimitMayChangeOrGo) {
   EXPECT_THAT(TakeAfterPoll(), SizeIs(8));
 }
 
+// Without TCP_NODELAY, which would send by itself.
+TEST_P(PacingTest, AHigherLimitHoldsAtOnce) {
+  listen_options_.max_pacing_rate = 1'000;
+  Open();
+  mss_out_ = Peek(c_).mss();
+  Write(10 * mss_out_);
+  EXPECT_THAT(TakeSent(), SizeIs(2));
+  TcpOptionsSet options = c_.options();
+  options.max_pacing_rate = Pacer::kNoLimit;
+  EXPECT_EQ(c_.SetOptions(options), Error::kNone);
+  EXPECT_THAT(TakeAfterPoll(), SizeIs(8));
+}
+
 TEST_P(PacingTest, IsShown) {
   OpenPaced(64'000);
   EXPECT_EQ(tcp(c_)->Info(shard().context()).pacing_rate, 64'000u);

@@ -42,6 +42,19 @@ TEST_P(TimeWaitTest, ARepeatedFinIsAcknowledgedEachTimeAndRestartsTheMinute) {
   EXPECT_EQ(Records(), 1u);
 }
 
+// The connection's clock, with its own offset, goes on.
+TEST_P(TimeWaitTest, TimestampsGoOn) {
+  timestamps_ = true;
+  Enter();
+  const uint32_t before = last_tsval_;
+  const Instant then = now_;
+  AdvanceBy(Duration::Seconds(5));
+  Give(Ack(1).SeqNo(P(0)).Flags("FA"));
+  const SentTcp ack = TakeOne();
+  EXPECT_GE(ack.tsval() - before, 5'000u);
+  EXPECT_LE(ack.tsval() - before, 5'000u + 100u) << (now_ - then).ms();
+}
+
 TEST_P(TimeWaitTest, AResetEndsItUnlessRfc1337IsAskedFor) {
   for (const int rfc1337 : {0, 1}) {
     if (stack_ == nullptr) Make();

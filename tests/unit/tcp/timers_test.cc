@@ -57,6 +57,33 @@ TEST_P(TimersTest, GivesUpAtTheUserTimeout) {
   EXPECT_NEAR(static_cast<double>((now_ - start).ms()), 5000, 200);
 }
 
+// It begins with what waits, not with what was acknowledged last.
+TEST_P(TimersTest, TheUserTimeoutBeginsWithSending) {
+  rtt_ = Duration::Millis(10);
+  listen_options_.user_timeout_ms = 5'000;
+  Connection c = Open();
+  AdvanceBy(Duration::Seconds(100));
+  c.Write("x");
+  AdvanceBy(Duration::Millis(4'800));
+  EXPECT_EQ(app_.closed, 0);
+  AdvanceBy(Duration::Millis(400));
+  EXPECT_EQ(app_.closed_why, Error::kTimedOut);
+}
+
+// What waits for the congestion window, and was not sent again, has no such end.
+TEST_P(TimersTest, TheUserTimeoutWaitsForTheFirstTimeout) {
+  rtt_ = Duration::Millis(400);
+  listen_options_.user_timeout_ms = 100;
+  Connection c = Open();
+  c.Write(std::string(50'000, 'x'));
+  Poll();
+  AdvanceBy(Duration::Millis(300));
+  EXPECT_EQ(app_.closed, 0);
+  Give(Ack(1000));
+  AdvanceBy(Duration::Millis(300));
+  EXPECT_EQ(app_.closed, 0);
+}
+
 // Though the next timeout of the retransmission timer would come later.
 TEST_P(TimersTest, TheUserTimeoutHoldsFromTheFirstTimeoutOn) {
   rtt_ = Duration::Millis(10);

@@ -232,6 +232,25 @@ TEST(BbrTest, RandomLossHardlySlowsIt) {
   EXPECT_GT(pipe.delivered() - before, kRate * 4 * 85 / 100);
 }
 
+// Within a recovery what is newly lost leaves the window, and what is delivered may be sent.
+TEST(BbrTest, LossInARecoveryTakesFromTheWindow) {
+  Bbr bbr;
+  Bbr::Ack ack{.delivered_total = kMss,
+               .delivered_bytes = kMss,
+               .in_flight_bytes = 19 * kMss,
+               .in_recovery = true,
+               .mss = kMss,
+               .initial_window = kInitialWindow};
+  EXPECT_EQ(bbr.OnAck(ack, 40 * kMss), 20 * kMss) << "packet conservation";
+  ack.delivered_total += kMss;
+  ack.in_flight_bytes = 10 * kMss;
+  EXPECT_EQ(bbr.OnAck(ack, 20 * kMss), 20 * kMss);
+  ack.delivered_total += kMss;
+  ack.lost_bytes = 3 * kMss;
+  ack.in_flight_bytes = 7 * kMss;
+  EXPECT_EQ(bbr.OnAck(ack, 20 * kMss), 17 * kMss);
+}
+
 TEST(BbrTest, ATimeoutAndItsUndo) {
   Pipe pipe(1'250'000, Duration::Millis(20));
   pipe.RunFor(Duration::Seconds(2));

@@ -429,6 +429,36 @@ TEST(UndoTest, TimestampsUndoATimeout) {
   EXPECT_THAT(lab.TakeSent(), IsEmpty());  // go-back-N is called off
 }
 
+// A timeout although as many were SACKed as should have told of the loss: the degree of reordering
+// that was measured held fast retransmission up. With fewer it was not to blame.
+TEST(TimeoutTest, ManySackedTakeBackTheDegreeOfReordering) {
+  for (const int sacked : {2, 3}) {
+    SenderLab lab({.initial_window = 40});
+    lab.Send(30);
+    lab.Advance(100);
+    lab.Ack(0, {{2, 20}});
+    lab.Advance(5);
+    lab.Ack(20, {}, {.echo_ms = static_cast<uint32_t>(lab.now.ms()) - 105});
+    lab.Ack(30);
+    const uint32_t high = lab.control.recovery().reordering();
+    ASSERT_GE(high, 18u);
+    lab.Send(10);
+    lab.Advance(100);
+    lab.Ack(30, {{40 - sacked, 40}});
+    ASSERT_EQ(lab.state(), RecoveryState::kDisorder) << sacked;
+    while (lab.control.recovery().timeouts() == 0 && lab.state() == RecoveryState::kDisorder) {
+      if (lab.control.timer() == SendTimer::kRetransmit) {
+        lab.FireTimer();
+      } else {
+        lab.now = lab.control.timer_deadline();
+        lab.control.OnProbeFailed(lab.context());
+      }
+    }
+    ASSERT_EQ(lab.state(), RecoveryState::kLoss) << sacked;
+    EXPECT_EQ(lab.control.recovery().reordering(), sacked < 3 ? high : 3u);
+  }
+}
+
 TEST(UndoTest, APartialAckOfAnOriginalReopensAndMeasuresReordering) {
   SenderLab lab({.initial_window = 30});
   lab.Send(30);

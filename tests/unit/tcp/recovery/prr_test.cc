@@ -45,6 +45,19 @@ TEST(PrrTest, OneLossSpreadsTheReductionOverTheRoundTrip) {
   EXPECT_THAT(Play(1), testing::ElementsAre(1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0));
 }
 
+// Section 3's CEIL: a byte of a segment is a segment.
+TEST(PrrTest, TheShareIsRoundedUp) {
+  Prr prr;
+  prr.Start(10 * kMss);
+  uint32_t cwnd = 0;
+  EXPECT_TRUE(prr.OnAck({.delivered_bytes = 10 * kMss,
+                         .in_flight_bytes = 20 * kMss,
+                         .ssthresh_bytes = 7 * kMss + 1,
+                         .mss = kMss},
+                        &cwnd));
+  EXPECT_EQ(cwnd, 28 * kMss);
+}
+
 // Section 4, second figure: fifteen lost of twenty. Packet conservation: one for one.
 TEST(PrrTest, BurstLossIsRepairedOneForOne) {
   EXPECT_THAT(Play(15), testing::ElementsAre(1, 1, 1));
