@@ -21,7 +21,9 @@ namespace usher {
 struct ListenSpec {
   // One of ours; IpAddress::V4(0): all IPv4; ::, the default: all, IPv4 too.
   IpAddress address = {};
-  uint16_t port = 0;  // 0: an ephemeral one
+  // 0: an ephemeral one. Only listeners hold a port, as with SO_REUSEADDR: connections, and what
+  // TIME-WAIT knows of them, do not.
+  uint16_t port = 0;
   int backlog = 4096;
   std::optional<ListenModel> model = {};  // none: the configuration's
   bool v6_only = false;                   // IPV6_V6ONLY

@@ -109,6 +109,17 @@ TEST_P(TimeWaitTest, PawsStopsAnOldSyn) {
   EXPECT_EQ(Count(Counter::TcpExtPAWSTimewait), 1u);
 }
 
+// listen() is as with SO_REUSEADDR: what is left of connections holds no port.
+TEST_P(TimeWaitTest, ItDoesNotHoldThePort) {
+  Enter();
+  Handle first;
+  shard().passive_open().ForEachListener([&](Handle h, const Listener&) { first = h; });
+  ASSERT_EQ(shard().CloseListener(first), Error::kNone);
+  Handle second;
+  EXPECT_EQ(shard().Listen({.address = tuple_.local, .port = kPort}, &second), Error::kNone);
+  EXPECT_EQ(Records(), 1u);
+}
+
 // 2^31 away is newer, as on Linux, and one more is too old.
 TEST_P(TimeWaitTest, PawsEndsHalfTheCircleAway) {
   timestamps_ = true;
