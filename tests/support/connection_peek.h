@@ -18,6 +18,7 @@ struct ConnectionPeek {
   uint32_t snd_wnd() const { return c.snd_wnd_; }
   Seq rcv_nxt() const { return c.rcv_nxt_; }
   uint32_t rcv_wnd() const { return c.ReceiveWindow(); }
+  uint32_t rcv_ssthresh() const { return c.rcv_ssthresh_; }
   uint32_t cwnd() const { return c.control_.congestion().cwnd_bytes(); }
   uint32_t mss() const { return c.mss_; }
   const LossRecovery& recovery() const { return c.control_.recovery(); }

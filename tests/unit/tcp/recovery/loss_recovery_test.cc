@@ -429,6 +429,45 @@ TEST(UndoTest, TimestampsUndoATimeout) {
   EXPECT_THAT(lab.TakeSent(), IsEmpty());  // go-back-N is called off
 }
 
+// What the timeout interrupts is told: TCPSackRecoveryFail, TCPRenoRecoveryFail, TCPLossFailures.
+TEST(TimeoutTest, TellsWhatItInterrupts) {
+  for (const bool sack : {true, false}) {
+    SenderLab lab({.sack = sack});
+    lab.settings.loss_probe = false;
+    lab.Send(10);
+    lab.Advance(100);
+    if (sack) {
+      lab.Ack(0, {{3, 10}});
+    } else {
+      for (int i = 0; i < 3; ++i) lab.Ack(0);
+    }
+    ASSERT_EQ(lab.state(), RecoveryState::kRecovery);
+    lab.SendAllowed(0);
+    lab.events = 0;
+    lab.FireTimer();
+    EXPECT_TRUE(lab.events & RecoveryEvent::kTimeout);
+    EXPECT_EQ((lab.events & RecoveryEvent::kSackRecoveryFailure) != 0, sack);
+    EXPECT_EQ((lab.events & RecoveryEvent::kRenoRecoveryFailure) != 0, !sack);
+  }
+  SenderLab open;
+  open.settings.loss_probe = false;
+  open.Send(2);
+  open.FireTimer();
+  EXPECT_EQ(open.events, RecoveryEvent::kTimeout);
+}
+
+// What was SACKed and never sent again does not make the time of the rest doubtful (Karn).
+TEST(RoundTripTest, ALateOriginalBehindSackedOnesIsMeasured) {
+  SenderLab lab({.timestamps = false});
+  lab.Send(3);
+  lab.Advance(100);
+  lab.Ack(0, {{1, 3}});
+  lab.Advance(10);
+  const AckOutcome out = lab.Ack(3);
+  ASSERT_TRUE(out.rtt);
+  EXPECT_EQ(out.rtt->ms(), 110);
+}
+
 // A timeout although as many were SACKed as should have told of the loss: the degree of reordering
 // that was measured held fast retransmission up. With fewer it was not to blame.
 TEST(TimeoutTest, ManySackedTakeBackTheDegreeOfReordering) {
