@@ -88,6 +88,9 @@ void TcpConnection::TakeAcknowledgment(TcpContext& ctx, const Segment& s, bool w
     in.ts_echo_ms = s.options.timestamps->echo - ts_offset_;
   if (ecn_.in_use) [[unlikely]]
     in.ece = s.Has(TcpFlags::kEce) && !s.Has(TcpFlags::kSyn);
+  // As for a request, which a second timeout leaves a first window of one segment.
+  if (syn_unacked_ && fast_open_) [[unlikely]]
+    in.timeout_is_void = control_.recovery().timeouts() == 1;
   in.max_window = max_window_;
   in.can_send_new = WriteEnd() > snd_nxt_ && snd_una_ + snd_wnd_ > snd_nxt_;
 

@@ -252,7 +252,7 @@ bool TcpConnection::PawsReject(TcpContext& ctx, const Segment& s) {
 bool TcpConnection::PassReset(TcpContext& ctx, const Segment& s) {
   if (s.Has(TcpFlags::kRst)) {
     // A peer that reset after we reported data beyond a hole resets at the end of that data.
-    const bool at_sacked_end = HasOutOfOrder() && s.seq == OutOfOrder(ctx).end();
+    const bool at_sacked_end = HasOutOfOrder() && OutOfOrder(ctx).EndsAt(s.seq);
     if (s.seq != rcv_nxt_ && !(options_in_use_.sack && at_sacked_end) && !IsResetBehindFin(s)) {
       SendChallengeAck(ctx);
       return false;

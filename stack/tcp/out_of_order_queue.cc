@@ -391,18 +391,19 @@ void OutOfOrderQueue::Clear() {
   has_fin_ = false;
 }
 
-Seq OutOfOrderQueue::end() const {
-  USHER_DCHECK(!empty());
-  if (root_ == nullptr) return fin_ + 1;
-  return has_fin_ ? Max(End(Last()), fin_ + 1) : End(Last());
-}
-
 // SACK -----------------------------------------------------------------------------------------
 
 uint32_t OutOfOrderQueue::SackBlocks(std::span<SackBlock> out) const {
   const auto n = static_cast<uint32_t>(std::min<size_t>(out.size(), sack_count_));
   std::copy_n(sacks_.begin(), n, out.begin());
   return n;
+}
+
+bool OutOfOrderQueue::EndsAt(Seq seq) const {
+  if (sack_count_ == 0) return false;
+  Seq end = sacks_[0].end;
+  for (uint32_t i = 1; i < sack_count_; ++i) end = Max(end, sacks_[i].end);
+  return seq == end;
 }
 
 void OutOfOrderQueue::NoteSack(const BufferHeader* range) {

@@ -84,8 +84,8 @@ class OutOfOrderQueue {
   uint32_t memory_charged() const { return buffers_ * kBufferRoom; }
   // Payload bytes held.
   uint32_t bytes() const { return bytes_; }
-  // End of the farthest range, FIN included; only if not empty().
-  Seq end() const;
+  // Whether the farthest of the blocks that SackBlocks() tells ends at `seq`.
+  bool EndsAt(Seq seq) const;
   // Tree nodes and chain links looked at so far: what the cost bound is stated and tested in.
   uint32_t visits() const { return visits_; }
 

@@ -207,7 +207,8 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
   if (IsPredictedTooOld(s, seq, ack) &&
       IsKnown("data in order with an acknowledgment that is too old"))
     ack = acked_;
-  if (s.length >= kMuchData) sent_much_ = true;
+  const bool beyond_hole = s.length != 0 && seq != expected_;
+  if (s.length >= kMuchData || (by_cookie_ && beyond_hole)) sent_much_ = true;
   if (s.window > max_window_) max_window_ = s.window;
   if (s.fresh) {
     isn_ = seq;

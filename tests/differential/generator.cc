@@ -219,6 +219,8 @@ class Generator {
   void NewSyn(uint32_t c) {
     SegmentStep& s = Segment(c, TcpFlags::kSyn);
     s.seq_delta = Pick({1, 1000, 100000, 1000000, -1000, -100000});
+    // Where a large window ends is a known difference once there was data.
+    if (scaled_ && s.seq_delta > 1000) s.seq_delta = 1 << 28;
     s.fresh = true;
     SynOptions(s);
     phases_[c] = Phase::kSynSent;
@@ -405,7 +407,7 @@ class Generator {
     s.kind = kind;
     s.client = static_cast<uint8_t>(c);
     schedule_.steps.push_back(s);
-    if (kind == StepKind::kClose) phases_[c] = Phase::kClosing;
+    if (kind == StepKind::kClose && phases_[c] != Phase::kLeft) phases_[c] = Phase::kClosing;
   }
 
   void Call() {

@@ -467,7 +467,8 @@ bool LossRecovery::EchoPredatesRetransmission(const Pass& pass) const {
 }
 
 bool LossRecovery::MayUndo(const Pass& pass) const {
-  return has_undo_marker_ && (undo_retrans_ == 0 || EchoPredatesRetransmission(pass));
+  return pass.in.timeout_is_void ||
+         (has_undo_marker_ && (undo_retrans_ == 0 || EchoPredatesRetransmission(pass)));
 }
 
 void LossRecovery::Undo(const RecoveryContext& context, bool unmark_lost,
@@ -489,8 +490,9 @@ bool LossRecovery::MustHoldState(const Pass& pass) {
 // The end of Recovery or Loss; true when the state is held.
 bool LossRecovery::TryUndoRecovery(Pass& pass) {
   if (MayUndo(pass)) {
-    pass.out.events |=
-        state_ == RecoveryState::kLoss ? RecoveryEvent::kLossUndo : RecoveryEvent::kFullUndo;
+    if (!pass.in.timeout_is_void)
+      pass.out.events |=
+          state_ == RecoveryState::kLoss ? RecoveryEvent::kLossUndo : RecoveryEvent::kFullUndo;
     Undo(pass.context, /*unmark_lost=*/false, pass.out.signals);
   } else {
     rack_.OnRecoveryEnd();
@@ -503,7 +505,7 @@ bool LossRecovery::TryUndoRecovery(Pass& pass) {
 
 bool LossRecovery::TryUndoLoss(Pass& pass, bool by_frto) {
   if (!by_frto && !MayUndo(pass)) return false;
-  pass.out.events |= RecoveryEvent::kLossUndo;
+  if (!pass.in.timeout_is_void) pass.out.events |= RecoveryEvent::kLossUndo;
   if (by_frto) pass.out.events |= RecoveryEvent::kSpuriousRto;
   Undo(pass.context, /*unmark_lost=*/true, pass.out.signals);
   timeouts_ = 0;

@@ -106,6 +106,9 @@ struct AckInput {
   // this, takes the first acknowledgment behind data of the peer's for no duplicate.
   bool window_updated = false;
   bool ece = false;  // ECN-Echo, with ECN negotiated
+  // The one timeout there was is to have no consequence: a Fast Open child's SYN-ACK was sent
+  // again.
+  bool timeout_is_void = false;
   // The timestamp echo, when timestamps are in use, as a value of our clock: Instant::ms() modulo
   // 2^32, without the offset added per connection. Absent on segments without the option.
   std::optional<uint32_t> ts_echo_ms;

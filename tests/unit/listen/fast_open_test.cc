@@ -255,6 +255,32 @@ TEST_P(FastOpenTest, SynAckIsSentAgain) {
   child->Close(*context_);  // resets: its data was not read
 }
 
+// As for a request: SYN-ACKs sent again by a second timeout leave a first window of one segment.
+TEST_P(FastOpenTest, OneTimeoutOfTheSynAckLeavesTheWindowAsItWas) {
+  for (const int timeouts : {0, 1, 2}) {
+    const Handle listener = ListenFast();
+    const FourTuple client = Client(static_cast<uint32_t>(timeouts));
+    const FastOpenOption cookie = CookieFor(client);
+    const SentTcp first =
+        Exchange(LinuxSyn(client, Seq(1000)).FastOpenCookie(cookie).Data("hello"));
+    TcpConnection* child = Accept(listener);
+    ASSERT_NE(child, nullptr);
+    const uint32_t cwnd = child->Info(*context_).cwnd;
+    Pass(Duration::Millis(timeouts == 0 ? 10 : timeouts == 1 ? 1500 : 3500));
+    uint32_t tsval = first.tsval();
+    for (const SentTcp& again : TakeAll()) tsval = again.tsval();
+    Give(From(client).Ack(Seq(1006), first.seq + 1).Timestamps(5001, tsval));
+    EXPECT_EQ(child->state(), TcpState::kEstablished);
+    const uint32_t now = child->Info(*context_).cwnd;
+    if (timeouts < 2)
+      EXPECT_EQ(now, cwnd) << timeouts;
+    else
+      EXPECT_LT(now, cwnd);
+    EXPECT_EQ(Count(Counter::TcpExtTCPLossUndo), 0u);
+    CloseListener(listener);
+  }
+}
+
 // TCP_FASTOPEN on a socket that listens already.
 TEST_P(FastOpenTest, TheQueueLengthMayBeSetLater) {
   const Handle listener = ListenFast(0);

@@ -73,7 +73,7 @@ TEST_F(OutOfOrderQueueTest, HandsOverWhatTheHoleHeldBack) {
   Insert(100, 200);
   Insert(200, 300);
   EXPECT_EQ(queue_.TakeInOrder(Seq(99)).first, nullptr);
-  EXPECT_EQ(queue_.end(), Seq(300));
+  EXPECT_TRUE(queue_.EndsAt(Seq(300)));
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100))), BytesAt(Seq(100), 200));
   EXPECT_TRUE(queue_.empty());
   EXPECT_THAT(Sacks(queue_), IsEmpty());
@@ -138,12 +138,12 @@ TEST_F(OutOfOrderQueueTest, AFinIsARangeOfOneNumber) {
   EXPECT_EQ(fin.duplicate, SackBlock());
   EXPECT_FALSE(queue_.empty());
   EXPECT_EQ(queue_.memory_charged(), 0u);
-  EXPECT_EQ(queue_.end(), Seq(41));
+  EXPECT_TRUE(queue_.EndsAt(Seq(41)));
   Insert(10, 20);
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(10, 20), Block(40, 41)));
   Insert(30, 40);  // runs up to it
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 41), Block(10, 20)));
-  EXPECT_EQ(queue_.end(), Seq(41));
+  EXPECT_TRUE(queue_.EndsAt(Seq(41)));
   OutOfOrderQueue::Chain chain = queue_.TakeInOrder(Seq(10));
   EXPECT_FALSE(chain.fin);
   Consume(chain);
@@ -185,6 +185,16 @@ TEST_F(OutOfOrderQueueTest, DataThatFollowsAFinIsOneBlockWithIt) {
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(30, 40)));
   Insert(50, 60);
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(50, 60), Block(30, 40)));
+}
+
+// The farthest told block is where a peer's RST may stand, whichever FIN is believed.
+TEST_F(OutOfOrderQueueTest, OfTwoFinsTheFartherIsTheEnd) {
+  EXPECT_FALSE(queue_.EndsAt(Seq(0)));
+  OutOfOrderQueue::InsertResult fin;
+  queue_.InsertFin(Seq(60), &fin);
+  queue_.InsertFin(Seq(40), &fin);
+  EXPECT_TRUE(queue_.EndsAt(Seq(61)));
+  EXPECT_FALSE(queue_.EndsAt(Seq(41)));
 }
 
 TEST_F(OutOfOrderQueueTest, AFinThatDataPassedIsForgotten) {
@@ -265,7 +275,7 @@ TEST_F(OutOfOrderQueueTest, GivesUpTheFarEndForWhatIsNearer) {
   EXPECT_EQ(result.outcome, Outcome::kQueued);
   EXPECT_TRUE(result.pruned);
   EXPECT_EQ(queue_.buffers(), 15u);  // an eighth less, and the new one
-  EXPECT_EQ(queue_.end(), Seq(114'000));
+  EXPECT_TRUE(queue_.EndsAt(Seq(114'000)));
   EXPECT_THAT(Sacks(queue_), ElementsAre(Block(10, 20), Block(100'000, 114'000)));
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(10))), BytesAt(Seq(10), 10));
   EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(100'000))), BytesAt(Seq(100'000), 14'000));
@@ -276,15 +286,16 @@ TEST_F(OutOfOrderQueueTest, ALoweredBoundIsMet) {
   const auto result = Insert(10, 20, 4 * kBufferRoom);
   EXPECT_EQ(result.outcome, Outcome::kQueued);
   EXPECT_EQ(queue_.memory_charged(), 4 * kBufferRoom);
-  EXPECT_EQ(queue_.end(), Seq(31'000));
+  EXPECT_EQ(Consume(queue_.TakeInOrder(Seq(30'000))), BytesAt(Seq(30'000), 1'000));
+  EXPECT_TRUE(queue_.empty()) << "the nearest are kept";
 }
 
 TEST_F(OutOfOrderQueueTest, PruneGivesUpWholeRangesToo) {
   for (uint32_t i = 0; i < 10; ++i) Insert(1'000 * i, 1'000 * i + 600);
   EXPECT_EQ(queue_.Prune(1), 2 * kBufferRoom);  // an eighth, rounded up
-  EXPECT_EQ(queue_.end(), Seq(7'600));
+  EXPECT_TRUE(queue_.EndsAt(Seq(7'600)));
   EXPECT_EQ(queue_.Prune(3 * kBufferRoom + 1), 4 * kBufferRoom);
-  EXPECT_EQ(queue_.end(), Seq(3'600));
+  EXPECT_EQ(queue_.bytes(), 4u * 600);
   EXPECT_THAT(Sacks(queue_), IsEmpty());
   EXPECT_EQ(queue_.Prune(UINT32_MAX), 4 * kBufferRoom);
   EXPECT_TRUE(queue_.empty());
@@ -370,7 +381,7 @@ TEST_F(OutOfOrderQueueTest, ALongChainIsCutInAmortisedConstantTime) {
     if (Insert(end, end + 1'400, max).outcome == Outcome::kRefused) {
       ASSERT_EQ(Insert(2 * i, 2 * i + 1, max).outcome, Outcome::kQueued);
       Consume(queue_.TakeInOrder(Seq(2 * i)));
-      end = queue_.end().value();
+      end = Sacks(queue_).front().end.value();
     } else {
       end += 1'400;
     }
@@ -455,12 +466,6 @@ class ReassemblyModel {
     return {base_ + begin, base_ + std::min(RunEnd(begin), end)};
   }
 
-  uint32_t FarEnd() const {
-    uint32_t end = kWindow;
-    while (end > 0 && !held_[end - 1]) --end;
-    return end;
-  }
-
   // Takes bytes away at the far end, but for [begin, end), until `count` are left.
   void CutTo(uint32_t count, uint32_t begin, uint32_t end) {
     uint32_t cut = kWindow;
@@ -515,9 +520,10 @@ class ReassemblyModel {
     ASSERT_EQ(queue_.bytes(), Count());
     ASSERT_EQ(queue_.empty(), Count() == 0);
     ASSERT_EQ(Sacks(queue_), sacks_);
-    if (!queue_.empty()) {
-      ASSERT_EQ(queue_.end(), base_ + FarEnd());
-    }
+    if (sacks_.empty()) return;
+    const auto last = std::max_element(sacks_.begin(), sacks_.end(),
+                                       [](const auto& a, const auto& b) { return a.end < b.end; });
+    ASSERT_TRUE(queue_.EndsAt(last->end));
   }
 
   SeededRandom random_;

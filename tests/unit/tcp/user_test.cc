@@ -501,7 +501,9 @@ TEST_P(UserTest, NothingToWriteIsNoError) {
   EXPECT_EQ(c.Shutdown(ShutdownHow::kWrite), Error::kNone);
   const uint8_t byte = 0;
   EXPECT_EQ(c.WriteExternal({&byte, 1}, release, nullptr).error, Error::kBrokenPipe);
-  EXPECT_EQ(c.Write("x").error, Error::kBrokenPipe);
+  const IoResult refused = c.Write("x");
+  EXPECT_EQ(refused.error, Error::kBrokenPipe);
+  EXPECT_EQ(refused.bytes, 0u);
   EXPECT_EQ(c.writable_bytes(), 0u);
 }
 

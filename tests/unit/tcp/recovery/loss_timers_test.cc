@@ -98,6 +98,22 @@ TEST_F(RetransmitTimerTest, LateWakeUpIsOneTimeout) {
 
 // What could not be sent (no buffer, full queue) is tried again soon, in no case later than a
 // timeout.
+// What it says has failed is what was under way (the names of Linux's counters).
+TEST_F(RetransmitTimerTest, TellsWhatFailed) {
+  const auto fired = [](SenderLab& lab) {
+    EXPECT_EQ(lab.control.timer(), SendTimer::kRetransmit);
+    lab.now = lab.control.timer_deadline();
+    return lab.control.OnTimer(lab.context()).events;
+  };
+  lab_.Send(6);
+  EXPECT_EQ(fired(lab_), RecoveryEvent::kTimeout);
+  SenderLab reno({.sack = false});
+  reno.settings.loss_probe = false;
+  reno.Send(6);
+  reno.Ack(0);  // a duplicate
+  EXPECT_EQ(fired(reno), RecoveryEvent::kTimeout | RecoveryEvent::kRenoFailure);
+}
+
 TEST_F(RetransmitTimerTest, RetrySoonIsHalfASecondAtMost) {
   lab_.Send(1);
   for (int n = 0; n < 6; ++n) {
