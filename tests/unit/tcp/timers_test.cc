@@ -98,30 +98,6 @@ TEST_P(TimersTest, TheUserTimeoutHoldsFromTheFirstTimeoutOn) {
   EXPECT_EQ(app_.closed_why, Error::kTimedOut);
 }
 
-// It counts from when something was first out, not from the last word of the peer.
-TEST_P(TimersTest, TheUserTimeoutDoesNotCountIdleness) {
-  rtt_ = Duration::Millis(10);
-  listen_options_.user_timeout_ms = 5000;
-  Connection c = Open();
-  AdvanceBy(Duration::Seconds(100));
-  c.Write("x");
-  AdvanceBy(Duration::Millis(4900));
-  EXPECT_EQ(app_.closed, 0);
-  AdvanceBy(Duration::Millis(200));
-  EXPECT_EQ(app_.closed_why, Error::kTimedOut);
-}
-
-// Nor before the first timeout, though more waits than the window lets out.
-TEST_P(TimersTest, TheUserTimeoutWaitsForTheFirstTimeout) {
-  rtt_ = Duration::Millis(10);
-  listen_options_.user_timeout_ms = 100;
-  Connection c = Open();
-  c.Write(std::string(100'000, 'x'));
-  AdvanceBy(Duration::Millis(150));
-  EXPECT_EQ(Peek(c).recovery().timeouts(), 0u);
-  EXPECT_EQ(app_.closed, 0);
-}
-
 TEST_P(TimersTest, AnOrphanGivesUpSooner) {
   rtt_ = Duration::Millis(10);
   Connection c = Open();
