@@ -291,6 +291,23 @@ TEST_P(OutputTest, AcksStayInsideAWindowTakenBack) {
   EXPECT_TRUE(again);
 }
 
+TEST_P(OutputTest, AcksStayInsideAWindowTakenBackByAByte) {
+  Connection c = Open();
+  c.Write(std::string(3000, 'x'));
+  Poll();
+  TakeSent();
+  Give(Ack(0).Data("y"));
+  AdvanceBy(Duration::Millis(50));
+  TakeSent();
+  Give(Ack(0).Window(2999).Data("z"));
+  AdvanceBy(Duration::Millis(50));
+  for (const SentTcp& s : TakeSent())
+    if (s.payload.empty()) {
+      EXPECT_THAT(s, HasSeq(O(2999)));
+    }
+  EXPECT_EQ(Peek(c).snd_wnd(), 2999u);
+}
+
 // ---- Our window ----
 
 TEST_P(OutputTest, TheWindowClosesAndReadingOpensIt) {

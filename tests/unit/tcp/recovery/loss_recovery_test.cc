@@ -448,6 +448,10 @@ TEST(TimeoutTest, TellsWhatItInterrupts) {
     EXPECT_TRUE(lab.events & RecoveryEvent::kTimeout);
     EXPECT_EQ((lab.events & RecoveryEvent::kSackRecoveryFailure) != 0, sack);
     EXPECT_EQ((lab.events & RecoveryEvent::kRenoRecoveryFailure) != 0, !sack);
+    // Not a first recovery: F-RTO does not ask whether it was needless (RFC 5682 step 1).
+    lab.SendAllowed(0);
+    lab.Advance(100);
+    EXPECT_FALSE(lab.Ack(1, {}, {.can_send_new = true}).send_new_first);
   }
   SenderLab open;
   open.settings.loss_probe = false;
