@@ -219,8 +219,7 @@ class Generator {
   void NewSyn(uint32_t c) {
     SegmentStep& s = Segment(c, TcpFlags::kSyn);
     s.seq_delta = Pick({1, 1000, 100000, 1000000, -1000, -100000});
-    // Where a large window ends is a known difference once there was data.
-    if (scaled_ && s.seq_delta > 1000) s.seq_delta = 1 << 28;
+    if (scaled_ && s.seq_delta > 1000) s.seq_delta = 1 << 28;  // a known difference with data
     s.fresh = true;
     SynOptions(s);
     phases_[c] = Phase::kSynSent;
