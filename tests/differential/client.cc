@@ -299,7 +299,8 @@ std::string Client::Read(std::span<const uint8_t> packet, bool cookie) {
   const bool syn = tcp->has(TcpFlags::kSyn);
   if (syn && tcp->has(TcpFlags::kAck)) {
     by_cookie_ = cookie;
-    if (!known_ || seq != server_isn_) {
+    // A cookie is one more beginning, though its number is the same within a period.
+    if (!known_ || seq != server_isn_ || cookie) {
       // A SYN that reuses a TIME-WAIT pair goes on above the old numbers.
       const bool continues = known_ && seq - server_next_ <= 65537 && seq - server_next_ >= 65536;
       previous_isn_ = known_ ? server_isn_ : seq;
