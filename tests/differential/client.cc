@@ -193,7 +193,9 @@ Bytes Client::Make(SegmentStep s, uint32_t number) {
   const bool fin = (s.flags & TcpFlags::kFin) != 0;
   // A FIN has its number for good, and only what is acknowledgeable takes numbers.
   if (fin_sent_ && fin && !s.fresh) seq = fin_ - s.length;
-  if (BeginsInsideAtABorder(s, seq) && IsKnown("what begins where a waiting segment ends")) ++seq;
+  if (BeginsInsideAtABorder(s, seq) && IsKnown("what begins where a waiting segment ends"))
+    seq = *std::max_element(borders_.begin(), borders_.end(),
+                            [](uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; });
   const bool sound = (s.flags & TcpFlags::kAck) != 0 && s.ts != TsValue::kOld &&
                      (s.flags & (TcpFlags::kSyn | TcpFlags::kRst)) == 0;
   if (far_fin_ && !s.fresh) s.length = 0;  // nothing follows a FIN

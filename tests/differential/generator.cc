@@ -76,7 +76,7 @@ class Generator {
       if (Is("fast-open")) Acquaint();
       if (Is("group")) Group();
       if (Is("long")) Long();
-      if (Is("timers") && listen_syncnt_ != 0) Syncnt();
+      if ((Is("timers") && listen_syncnt_ != 0) || (Is("defer") && Chance(50))) GrowOld();
       const uint64_t n = profile_->steps / 2 + random_.Uniform(profile_->steps + 1);
       for (uint64_t i = 0; i < n; ++i) Any();
     }
@@ -705,10 +705,10 @@ class Generator {
     Write(Pick({1000u, 3000u}));
   }
 
-  // A request until the timer of a listener with TCP_SYNCNT gives it up.
-  void Syncnt() {
+  // A request until TCP_SYNCNT gives it up, or TCP_DEFER_ACCEPT defers no more, and then its ACK.
+  void GrowOld() {
     Syn(0);
-    WaitUntilSafe(3300, 5500);
+    if (WaitUntilSafe(3300, 5500) && Is("defer")) PlainAck(0);
   }
 
   // A connection that the server closes first, all the way to TIME-WAIT.
